@@ -85,8 +85,8 @@ def _page(rows: Rows) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Made by `make bench`; the figures are those of `benchmarks/results/foundation.json`. Nothing here is",
-        "typed by hand. Intervals are 95 %. Times are of the machine named in the row: compare ratios, not times.",
+        "Made by `make bench`; the figures are those of `benchmarks/results/foundation.json`.",
+        "Nothing here is typed by hand. Intervals are 95 %. Times belong to the machine named below.",
     ]
     groups: dict[str, list[str]] = {}
     for name in sorted(rows):

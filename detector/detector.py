@@ -52,7 +52,7 @@ class Detector:
 
     @classmethod
     def load(cls, *, device: str = "cpu", folder: Path = WEIGHTS) -> "Detector":
-        """The shipped detector. Raises DetectorError when its two files are missing, damaged or don't belong together."""
+        """The shipped detector. Raises DetectorError when a file is missing, damaged or of another version."""
         try:
             weights = (folder / WEIGHTS_NAME).read_bytes()
             text = (folder / SETTINGS_NAME).read_bytes()
@@ -147,7 +147,7 @@ class Detector:
         """-> logits [N] and features [N, D] of one face."""
         crops = torch.stack([crop.pixels for crop in track.crops])
         with torch.inference_mode():
-            parts = [self.model(batch.to(self.device)) for batch in crops.split(BATCH)]
+            parts = [self.model(batch.to(self.device)) for batch in torch.split(crops, BATCH)]
         return torch.cat([p.logit for p in parts]).cpu(), torch.cat([p.features for p in parts]).cpu()
 
     def _frame_scores(
@@ -171,9 +171,7 @@ class Detector:
         scores += [FrameScore(time, None, None, 0.0) for time in times if time not in seen]
         return tuple(sorted(scores, key=lambda score: (score.time_s, score.face or 0)))
 
-    def _abstain(
-        self, reason: str, frames: tuple[FrameScore, ...], distance: float | None = None
-    ) -> DetectorReport:
+    def _abstain(self, reason: str, frames: tuple[FrameScore, ...], distance: float | None = None) -> DetectorReport:
         return DetectorReport("abstained", None, None, reason, frames, self.thresholds(), self.model_digest, distance)
 
 

@@ -19,6 +19,7 @@ class FrameModelConfig:
 
     backbone: str = "resnet10t"
     channels: tuple[int, ...] = (32, 64, 128, 192)
+    stem_width: int = 16
     crop_px: int = 160
     dropout: float = 0.3
 
@@ -64,6 +65,7 @@ class FrameModel(nn.Module):
             out_indices=(3, 4),
             in_chans=6,
             channels=config.channels,
+            stem_width=config.stem_width,
         )
         self.feature_count = sum(config.channels[2:])
         self.map_head = nn.Conv2d(self.feature_count, 1, 1)

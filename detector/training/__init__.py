@@ -1,1 +1,1 @@
-"""How the shipped frame model was made. Not part of the wheel: data, autoencoder twins, pairs, training, calibration."""
+"""How the shipped frame model was made: data, autoencoder twins, pairs, training, calibration. Not in the wheel."""

@@ -8,7 +8,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -41,16 +40,16 @@ def _activation(channels: int) -> nn.Sequential:
 
 
 def _conv(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, stride, 1), _activation(channels_out)
-    )
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, stride, 1), _activation(channels_out))
 
 
 def _upsampling(kind: str, channels_in: int, channels_out: int) -> nn.Module:
     if kind == "transposed":
         return nn.Sequential(nn.ConvTranspose2d(channels_in, channels_out, 4, 2, 1), _activation(channels_out))
     if kind == "shuffle":
-        return nn.Sequential(nn.Conv2d(channels_in, 4 * channels_out, 3, 1, 1), nn.PixelShuffle(2), _activation(channels_out))
+        return nn.Sequential(
+            nn.Conv2d(channels_in, 4 * channels_out, 3, 1, 1), nn.PixelShuffle(2), _activation(channels_out)
+        )
     return nn.Sequential(nn.Upsample(scale_factor=2, mode=kind), _conv(channels_in, channels_out))
 
 
@@ -71,7 +70,8 @@ class TwinAutoencoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         latent = self.encoder(frames * 2 - 1)  # [B, latent, H/r, W/r]
-        return (self.decoder(latent).float() + 1) / 2  # [B, 3, H, W]
+        made: Tensor = (self.decoder(latent).float() + 1) / 2  # [B, 3, H, W]
+        return made
 
 
 class PatchCritic(nn.Module):

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from detector.face_crops import CROP_PX, Box, crop_square
+from detector.face_crops import Box, crop_square
 from detector.training.autoencoders import HELD_OUT, TwinAutoencoder, load_twin
 from detector.training.codec_chain import Frames, apply_chain, draw_chain, jpeg_round_trip
 from detector.training.fakes import Fake, Points, paste_back, self_blend, sharpened, smooth_flow, twin_of, warp

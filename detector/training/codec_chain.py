@@ -39,7 +39,7 @@ def draw_chain(random: np.random.Generator) -> ChainDraw:
     """Half of the chains are mild (a good camera, one encode), half are what platforms do to uploads."""
     harsh = random.random() < 0.5
     kind = random.random()
-    crf = () if kind < 0.2 else (int(random.integers(16, 33 if harsh else 26)),)
+    crf: tuple[int, ...] = () if kind < 0.2 else (int(random.integers(16, 33 if harsh else 26)),)
     if crf and random.random() < 0.3:
         crf = (*crf, int(random.integers(18, 30)))
     return ChainDraw(
@@ -94,4 +94,4 @@ def _line_kernel(length_px: int, angle_deg: float) -> NDArray[np.float32]:
     reach = np.array([np.cos(turn), np.sin(turn)]) * length_px / 2
     ends = [tuple(int(v) for v in np.round(middle + sign * reach)) for sign in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0)
-    return kernel / kernel.sum()
+    return np.asarray(kernel / kernel.sum(), np.float32)

@@ -53,7 +53,7 @@ def smooth_flow(size: int, random: np.random.Generator, strength_px: float) -> N
     return flow
 
 
-def warp(frames: Frames, flow: NDArray[np.float32]) -> Frames:
+def warp(frames: NDArray[Any], flow: NDArray[np.float32]) -> Frames:
     y, x = np.mgrid[0 : frames.shape[1], 0 : frames.shape[2]].astype(np.float32)
     moved = [
         cv2.remap(frame, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
@@ -82,7 +82,8 @@ def part_mask(points: Points, size: int, random: np.random.Generator) -> Mask:
     if kind in {"mouth", "mouth and chin", "eyes"}:
         reach = max(3, int(width * random.uniform(0.05, 0.16)))
         mask = cv2.dilate(mask, np.ones((reach, reach), np.uint8))
-    return np.clip(cv2.GaussianBlur(mask, (0, 0), width * random.uniform(0.01, 0.05) + 0.5), 0, 1).astype(np.float32)
+    soft = cv2.GaussianBlur(mask, (0, 0), width * random.uniform(0.01, 0.05) + 0.5)
+    return np.asarray(np.clip(soft, 0, 1), np.float32)
 
 
 def blend(over: Frames, under: Frames, mask: Mask) -> Frames:
@@ -105,10 +106,10 @@ def self_blend(frames: Frames, points: Points, random: np.random.Generator) -> F
     scale = random.uniform(0.95, 1.05)
     middle = points.mean(0)
     move = np.array([[scale, 0, (1 - scale) * middle[0] + shift[0]], [0, scale, (1 - scale) * middle[1] + shift[1]]])
-    source = np.stack(
-        [cv2.warpAffine(frame, move, (size, size), borderMode=cv2.BORDER_REFLECT) for frame in source]
+    source = np.stack([cv2.warpAffine(frame, move, (size, size), borderMode=cv2.BORDER_REFLECT) for frame in source])
+    hull = (
+        points if random.random() < 0.7 else points[points[:, 1] > np.quantile(points[:, 1], random.uniform(0.1, 0.5))]
     )
-    hull = points if random.random() < 0.7 else points[points[:, 1] > np.quantile(points[:, 1], random.uniform(0.1, 0.5))]
     mask = np.zeros((size, size), np.float32)
     cv2.fillConvexPoly(mask, cv2.convexHull(hull.astype(np.int32)), 1.0)
     flow = smooth_flow(size, random, 0.06 * width)
@@ -134,7 +135,7 @@ def _statistics_changed(frame: NDArray[np.uint8], random: np.random.Generator) -
         picture = cv2.resize(reduced, (side, side), interpolation=cv2.INTER_LINEAR)
     else:
         picture += random.uniform(0.2, 0.5) * 2 * (picture - cv2.GaussianBlur(picture, (0, 0), 1.2))
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
 def sharpened(frames: Frames, amount: float) -> Frames:

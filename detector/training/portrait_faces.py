@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from detector.face_crops import square_around
 from media import MediaError, find_faces, read_portrait
 
 LOOSE = 2.0
@@ -36,7 +35,8 @@ def split_of(person: str) -> str:
 def loose_crop(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> tuple[Any, NDArray[np.float32]]:
     """-> crop [LOOSE_PX, LOOSE_PX, 3], landmarks [468, 2] in it. What lies outside the picture is mirrored."""
     low, high = landmarks.min(0), landmarks.max(0)
-    x0, y0, side = square_around((low[0], low[1], high[0], high[1]), LOOSE)
+    side = LOOSE * float((high - low).max())
+    x0, y0 = (low + high - side) / 2
     scale = LOOSE_PX / side
     to_crop = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]], np.float32)
     if scale < 0.7:  # warpAffine does not average: take out first what the crop cannot hold
@@ -69,7 +69,11 @@ def main() -> None:
         people.append(path.stem)
     splits = [split_of(person) for person in people]
     np.savez(
-        settings.out, crops=np.stack(crops), landmarks=np.stack(points), people=np.array(people), splits=np.array(splits)
+        settings.out,
+        crops=np.stack(crops),
+        landmarks=np.stack(points),
+        people=np.array(people),
+        splits=np.array(splits),
     )
     counts = {name: splits.count(name) for name, _ in SPLIT}
     settings.out.with_suffix(".json").write_text(

@@ -1,6 +1,6 @@
 """Train the twin autoencoders on the training persons; snapshots on the way are twins of lower quality.
 
-    python -m detector.training.train_autoencoders --faces faces.npz --out twins/ [--steps 1200]
+python -m detector.training.train_autoencoders --faces faces.npz --out twins/ [--steps 1200]
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,7 +21,7 @@ from detector.training.autoencoders import HELD_OUT, TWINS, PatchCritic, TwinAut
 PATCH_PX = 96
 
 
-def patches(crops: np.ndarray, random: np.random.Generator, count: int) -> Tensor:
+def patches(crops: NDArray[np.uint8], random: np.random.Generator, count: int) -> Tensor:
     """Random squares of random scale from the training crops: float32 [count, 3, PATCH_PX, PATCH_PX] in 0..1."""
     out = []
     for person in random.integers(0, len(crops), count):
@@ -42,7 +43,7 @@ def reconstruction_loss(twin: Tensor, real: Tensor) -> Tensor:
     return loss
 
 
-def train(config: TwinConfig, crops: np.ndarray, out: Path, steps: int, batch: int, seed: int) -> dict[str, object]:
+def train(config: TwinConfig, crops: NDArray[np.uint8], out: Path, steps: int, batch: int, seed: int) -> dict[str, object]:
     """Train one autoencoder; writes <name>.safetensors and snapshots <name>-early.safetensors."""
     torch.manual_seed(seed)
     random, started = np.random.default_rng(seed), time.time()
@@ -62,13 +63,13 @@ def train(config: TwinConfig, crops: np.ndarray, out: Path, steps: int, batch: i
             with torch.autocast("cpu", torch.bfloat16):
                 loss = loss - config.adversarial * critic(made).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if critical:
             with torch.autocast("cpu", torch.bfloat16):
                 apart = F.relu(1 - critic(real)).mean() + F.relu(1 + critic(made.detach())).mean()
             critic_optimiser.zero_grad()
-            apart.backward()
+            apart.backward()  # type: ignore[no-untyped-call]
             critic_optimiser.step()
         schedule.step()
         error = 0.98 * error + 0.02 * float(F.mse_loss(made.detach(), real))
@@ -101,7 +102,9 @@ def main() -> None:
             continue
         result = train(config, crops, settings.out, settings.steps, settings.batch, settings.seed + number)
         print(json.dumps(result), flush=True)
-        (settings.out / f"{config.name}.json").write_text(json.dumps({**result, "seed": settings.seed + number}, indent=1))
+        (settings.out / f"{config.name}.json").write_text(
+            json.dumps({**result, "seed": settings.seed + number}, indent=1)
+        )
 
 
 if __name__ == "__main__":

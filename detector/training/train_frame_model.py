@@ -10,12 +10,14 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -28,7 +30,9 @@ class Pairs:
     """All shards of a folder in memory: crops uint8 [N, 1 + F, S, S, 3], masks [N, 1 + F, 10, 10], kinds."""
 
     def __init__(self, folders: list[Path], pattern: str) -> None:
-        parts = [np.load(path) for folder in folders for path in sorted(folder.glob(pattern)) if "part" not in path.stem]
+        parts = [
+            np.load(path) for folder in folders for path in sorted(folder.glob(pattern)) if "part" not in path.stem
+        ]
         if not parts:
             raise SystemExit(f"no shard {pattern} in {folders}; run detector.training.build_pairs first")
         self.shards = [{key: part[key] for key in ("crops", "masks", "kinds")} for part in parts]
@@ -89,12 +93,12 @@ def pair_loss(model: FrameModel, crops: Tensor, masks: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def logits_of(model: FrameModel, crops: np.ndarray) -> np.ndarray:
+def logits_of(model: FrameModel, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Crops uint8 [N, S, S, 3] -> logits [N]."""
     model.eval()
-    batches = torch.from_numpy(crops).permute(0, 3, 1, 2).split(64)
+    batches = torch.split(torch.from_numpy(crops).permute(0, 3, 1, 2), 64)
     with torch.autocast("cpu", torch.bfloat16):
-        return torch.cat([model(batch).logit for batch in batches]).float().numpy()
+        return np.asarray(torch.cat([model(batch).logit for batch in batches]).float().numpy(), np.float32)
 
 
 def validation(model: FrameModel, pairs: Pairs) -> dict[str, float]:
@@ -134,7 +138,7 @@ class Run:
             for mean, now in zip(self.mean.state_dict().values(), self.model.state_dict().values(), strict=True):
                 mean.copy_(mean.lerp(now, 1 - decay) if mean.dtype.is_floating_point else now)
 
-    def save(self, report: dict[str, object]) -> None:
+    def save(self, report: Mapping[str, object]) -> None:
         tensors = {f"model.{k}": v.contiguous() for k, v in self.model.state_dict().items()}
         tensors |= {f"mean.{k}": v.contiguous() for k, v in self.mean.state_dict().items()}
         for number, state in self.optimiser.state_dict()["state"].items():
@@ -170,7 +174,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=4000, help="where the learning rate ends at nothing")
     parser.add_argument("--minutes", type=float, default=25.0, help="stop earlier when this time is over")
-    parser.add_argument("--groups", type=int, default=12, help="pairs per batch")
+    parser.add_argument("--groups", type=int, default=8, help="pairs per batch")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -193,7 +197,7 @@ def main() -> None:
         run.model.train()
         loss = pair_loss(run.model, *batch_of(pairs, random, settings.groups, 2))
         run.optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(run.model.parameters(), 2.0)
         run.optimiser.step()
         run.step = step + 1

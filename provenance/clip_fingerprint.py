@@ -1,18 +1,21 @@
 """A coarse perceptual fingerprint of a clip: 8x8 mean luma, four times a second.
 
-It survives re-compression and scaling, and tells a watermark copied onto other content from the released clip.
-It is no identification of persons: 64 grey values per sample are far below a recognisable face.
+It survives re-compression and scaling, and tells a watermark copied onto other content from the released
+clip. It is no identification of persons: 64 grey values per sample are far below a recognisable face.
 """
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from provenance.errors import ProvenanceError
+
+Grey = NDArray[Any]  # uint8 or float32 grey values
 
 MAGIC = b"VFP1"
 GRID = 8
@@ -40,7 +43,7 @@ def clip_fingerprint(blocks: Iterable[Frames]) -> bytes:
     samples = list(_sample_grids(blocks))
     if not samples:
         raise ProvenanceError("clip fingerprint: expected at least one frame, got none")
-    return MAGIC + np.stack(samples).tobytes()
+    return MAGIC + bytes(np.stack(samples).tobytes())
 
 
 def fingerprint_distance(a: bytes, b: bytes) -> float:
@@ -58,7 +61,7 @@ def fingerprint_distance(a: bytes, b: bytes) -> float:
     )
 
 
-def _sample_grids(blocks: Iterable[Frames]) -> Iterator[np.ndarray]:
+def _sample_grids(blocks: Iterable[Frames]) -> Iterator[Grey]:
     start: Fraction | None = None
     due = 0
     for block in blocks:
@@ -71,14 +74,14 @@ def _sample_grids(blocks: Iterable[Frames]) -> Iterator[np.ndarray]:
                 yield _grid(frame)
 
 
-def _grid(frame: Tensor) -> np.ndarray:
+def _grid(frame: Tensor) -> Grey:
     """[3, H, W] uint8 -> [64] uint8 mean luma."""
     luma = (frame.unsqueeze(0).float() * _LUMA.to(frame.device)).sum(1, keepdim=True)
     cells = torch.nn.functional.adaptive_avg_pool2d(luma, GRID)
     return cells.round().clamp(0, 255).to(torch.uint8).flatten().cpu().numpy()
 
 
-def _parse(fingerprint: bytes) -> np.ndarray:
+def _parse(fingerprint: bytes) -> Grey:
     """[samples, 64] float32."""
     body = fingerprint[len(MAGIC) :]
     if not fingerprint.startswith(MAGIC) or not body or len(body) % GRID**2:
@@ -86,7 +89,7 @@ def _parse(fingerprint: bytes) -> np.ndarray:
     return np.frombuffer(body, np.uint8).reshape(-1, GRID**2).astype(np.float32)
 
 
-def _aligned_distance(a: np.ndarray, b: np.ndarray) -> float:
+def _aligned_distance(a: Grey, b: Grey) -> float:
     """[samples, 64] each."""
     still = _decorrelation(a.mean(0) - a.mean(), b.mean(0) - b.mean())
     moving_a, moving_b = a - a.mean(0), b - b.mean(0)
@@ -95,7 +98,7 @@ def _aligned_distance(a: np.ndarray, b: np.ndarray) -> float:
     return max(still, _decorrelation(moving_a, moving_b))
 
 
-def _decorrelation(a: np.ndarray, b: np.ndarray) -> float:
+def _decorrelation(a: Grey, b: Grey) -> float:
     """(1 - correlation) / 2 of two zero-mean arrays; 0 when both are flat, 1/2 when only one is."""
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     if norm < 1e-6:

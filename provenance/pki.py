@@ -7,8 +7,8 @@ The trees are separate because the C2PA engine lets an anchor given for one purp
 (`field: trust kinds leak`); `TrustAnchors` therefore refuses a certificate that stands in both lists.
 
 The leaf carries the C2PA policy, assurance-level and product-record extensions so that its *shape* is the
-profile's. That is no claim of membership in the C2PA conformance programme: its root is on no public list, and
-a verifier trusts it only if it was given this root. No OCSP address is written, because no responder runs.
+profile's. That is no claim of membership in the C2PA conformance programme: its root is on no public list,
+and a verifier trusts it only if given this root. No OCSP address is written, because no responder runs.
 """
 
 import os
@@ -59,7 +59,9 @@ class TrustAnchors:
     def __post_init__(self) -> None:
         manifest, tsa = fingerprints(self.manifest_pem), fingerprints(self.tsa_pem)
         if not manifest:
-            raise CertificateError("trust anchors: expected at least one claim root in manifest_pem, found none")
+            raise CertificateError(
+                "trust anchors: expected at least one claim root in manifest_pem, found none"
+            )
         shared = manifest & tsa
         if shared:
             raise CertificateError(
@@ -78,7 +80,7 @@ class TrustAnchors:
 
 @dataclass(frozen=True)
 class SigningIdentity:
-    """Who signs claims: certificate chain (leaf first), the ES256 key, its time-stamping authority, its anchors."""
+    """Who signs claims: chain (leaf first), ES256 key, time-stamping authority, and the anchors of both."""
 
     chain_pem: str
     key: _Key = field(repr=False)
@@ -105,9 +107,7 @@ class SigningIdentity:
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
-def create_pki(
-    folder: Path, *, organisation: str, now: datetime, country: str = UNKNOWN_COUNTRY
-) -> None:
+def create_pki(folder: Path, *, organisation: str, now: datetime, country: str = UNKNOWN_COUNTRY) -> None:
     """Make both trees in `folder` (created 0700): `<name>.pem` beside `<name>.key` (0600).
 
     `now` starts every validity period. Refuses a folder that already holds a PKI.
@@ -125,8 +125,12 @@ def create_pki(
         _name(country, organisation, "Claim Issuing CA"), issuing_key, root, root_key, start
     )
     claim_key = ec.generate_private_key(ec.SECP256R1())
-    claim = _make_claim_leaf(_name(country, organisation, "Claim Signing"), claim_key, issuing, issuing_key, start)
-    time_root_key, time_root = _make_root(_name(country, organisation, "Time Root"), start, TIME_LEAF_DAYS + 10)
+    claim = _make_claim_leaf(
+        _name(country, organisation, "Claim Signing"), claim_key, issuing, issuing_key, start
+    )
+    time_root_key, time_root = _make_root(
+        _name(country, organisation, "Time Root"), start, TIME_LEAF_DAYS + 10
+    )
     time_key = ec.generate_private_key(ec.SECP256R1())
     time_leaf = _make_time_leaf(
         _name(country, organisation, "Time Stamping"), time_key, time_root, time_root_key, start
@@ -134,7 +138,13 @@ def create_pki(
     require_claim_chain([claim, issuing], now=now)
     require_time_stamping_certificate(time_leaf, now=now)
 
-    keys = {_ROOT: root_key, _ISSUING: issuing_key, _CLAIM: claim_key, _TIME_ROOT: time_root_key, _TIME: time_key}
+    keys = {
+        _ROOT: root_key,
+        _ISSUING: issuing_key,
+        _CLAIM: claim_key,
+        _TIME_ROOT: time_root_key,
+        _TIME: time_key,
+    }
     for name, key in keys.items():
         _write_key(folder / f"{name}.key", key)
     chains = {_ISSUING: [issuing], _CLAIM: [claim, issuing], _TIME: [time_leaf], _TIME_ROOT: [time_root]}
@@ -149,7 +159,9 @@ def fingerprints(pem: str) -> set[str]:
     try:
         return {c.fingerprint(hashes.SHA256()).hex() for c in x509.load_pem_x509_certificates(pem.encode())}
     except ValueError as error:
-        raise CertificateError(f"trust anchors: expected PEM certificates, got something else ({error})") from error
+        raise CertificateError(
+            f"trust anchors: expected PEM certificates, got something else ({error})"
+        ) from error
 
 
 def _name(country: str, organisation: str, role: str) -> x509.Name:
@@ -162,7 +174,9 @@ def _name(country: str, organisation: str, role: str) -> x509.Name:
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, start: datetime, days: int) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: _Key, start: datetime, days: int
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -278,7 +292,9 @@ def _read_key(path: Path) -> _Key:
     try:
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
-            raise CertificateError(f"{path}: a private key must be for its owner only, mode is {mode:o}; chmod 600")
+            raise CertificateError(
+                f"{path}: a private key must be for its owner only, mode is {mode:o}; chmod 600"
+            )
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError) as error:
         raise CertificateError(f"{path}: expected a PEM private key, got {error}") from error

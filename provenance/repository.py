@@ -34,7 +34,7 @@ class StoredManifest:
 
 
 class ManifestRepository:
-    """Manifests in the SQLite file `path` (made 0600 if missing). Thread- and process-safe; a context manager."""
+    """Manifests in the SQLite file `path` (made 0600 if missing); safe for threads and processes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -55,14 +55,22 @@ class ManifestRepository:
             self._database.close()
 
     def store(
-        self, manifest_id: int, manifest_store: bytes, *, clip_sha256: str, fingerprint: bytes, created_at: datetime
+        self,
+        manifest_id: int,
+        manifest_store: bytes,
+        *,
+        clip_sha256: str,
+        fingerprint: bytes,
+        created_at: datetime,
     ) -> None:
         """Register a release durably.
 
         Storing the same release again does nothing; another one under a taken id is a RepositoryError.
         """
         if not manifest_store or len(manifest_store) > MAX_MANIFEST_BYTES:
-            raise RepositoryError(f"manifest store: 1 to {MAX_MANIFEST_BYTES} bytes, got {len(manifest_store)}")
+            raise RepositoryError(
+                f"manifest store: 1 to {MAX_MANIFEST_BYTES} bytes, got {len(manifest_store)}"
+            )
         if len(clip_sha256) != 64 or not set(clip_sha256) <= set("0123456789abcdef"):
             raise RepositoryError("clip_sha256: expected 64 lower-case hex digits")
         row = (

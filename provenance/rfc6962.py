@@ -60,7 +60,7 @@ def inclusion_path(index: int, size: int, read: ReadNode) -> list[bytes]:
 
 
 def consistency_path(old_size: int, new_size: int, read: ReadNode) -> list[bytes]:
-    """PROOF(m, D[n]). Raises ProofError unless 0 <= old_size <= new_size. Empty when old is 0 or both are equal."""
+    """PROOF(m, D[n]), empty when old is 0 or both are equal; ProofError unless 0 <= old_size <= new_size."""
     if not 0 <= old_size <= new_size:
         raise ProofError(f"consistency proof: expected 0 <= old <= new, got {old_size} and {new_size}")
     if old_size in (0, new_size):
@@ -102,7 +102,9 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
         raise ProofError("inclusion proof: leads to another root than the checkpoint's")
 
 
-def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> None:
+def verify_consistency(
+    old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
+) -> None:
     """RFC 9162 section 2.1.4.2; raises ProofError when the newer tree does not extend the older one."""
     if not 0 <= old_size <= new_size:
         raise ProofError(f"consistency proof: expected 0 <= old <= new, got {old_size} and {new_size}")

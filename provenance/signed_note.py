@@ -1,6 +1,6 @@
 """C2SP signed notes (c2sp.org/signed-note), Ed25519, parsed strictly.
 
-A note is text ending in a newline, an empty line, and signature lines `— <name> <base64(key id || signature)>`.
+A note is text ending in a newline, an empty line, and lines `— <name> <base64(key id || signature)>`.
 """
 
 import base64
@@ -49,7 +49,9 @@ def key_id(name: str, key: Ed25519PublicKey) -> bytes:
 def check_key_name(name: str) -> None:
     """Raise ProofError unless `name` is non-empty and free of spaces, plus signs and control characters."""
     if not name or "+" in name or any(c.isspace() for c in name) or _CONTROL.search(name):
-        raise ProofError(f"key name: must not be empty nor hold spaces, '+' or control characters, got {name!r}")
+        raise ProofError(
+            f"key name: must not be empty nor hold spaces, '+' or control characters, got {name!r}"
+        )
 
 
 def sign_note(text: str, *, name: str, key: Ed25519PrivateKey) -> str:

@@ -1,4 +1,4 @@
-"""Signing a clip: C2PA manifest, ES256 signature made here, time stamp from a loopback authority, read back."""
+"""Signing a clip: C2PA manifest, ES256 signature made here, loopback time stamp, and the result read back."""
 
 import contextlib
 import json
@@ -101,8 +101,8 @@ def _require_trusted(sink: BinaryIO, identity: SigningIdentity) -> None:
     trusted = report.get("validation_state") == "Trusted" and results.get("trustListUri") == CLAIM_LIST
     if failures or not trusted or "timeStamp.trusted" not in codes:
         raise SigningError(
-            f"the signed clip reads back as {report.get('validation_state')} with failures {failures}; expected "
-            "Trusted, time-stamped, without failures"
+            f"the signed clip reads back as {report.get('validation_state')} with failures {failures}; "
+            "expected Trusted, time-stamped, without failures"
         )
     sink.seek(0)
 

@@ -44,7 +44,7 @@ PLAIN_WORDS = {
     "signingCredential.invalid": "The signer's certificate does not follow the rules.",
     "signingCredential.ocsp.notRevoked": "The signer's certificate was not revoked.",
     "signingCredential.ocsp.revoked": "The signer's certificate was revoked.",
-    "signingCredential.ocsp.skipped": "Whether the signer's certificate was revoked was not checked (no network).",
+    "signingCredential.ocsp.skipped": "Whether the signer was revoked was not checked (no network).",
     "signingCredential.ocsp.unknown": "Whether the signer's certificate was revoked is not known.",
     "signingCredential.trusted": "The signer is one of those you trust.",
     "signingCredential.untrusted": "The signer is not one of those you trust.",
@@ -69,7 +69,7 @@ PLAIN_WORDS = {
     "vasari.secondEngineNotRun": "Only one engine checked this file.",
     "vasari.signerNotOnClaimList": "The signer is trusted for another purpose only, not for signing claims.",
     "vasari.unhashedBytes": "Some bytes of the file are never covered by the signed hash.",
-    "vasari.unhashedBytesChanged": "Bytes outside the signed hash (the file-type box) differ from the signed clip.",
+    "vasari.unhashedBytesChanged": "Bytes outside the signed hash (the file-type box) were changed.",
     "vasari.unreadable": "The file can't be read.",
 }
 

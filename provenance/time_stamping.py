@@ -103,13 +103,17 @@ def parse_request(der: bytes) -> tsp.TimeStampReq:
         extensions = request["extensions"].native
         rebuilt = request.copy().dump(force=True)
     except (ValueError, TypeError, KeyError) as error:
-        raise TimeStampError(f"time-stamp request: expected a DER TimeStampReq, got something else ({error})") from error
+        raise TimeStampError(
+            f"time-stamp request: expected a DER TimeStampReq, got something else ({error})"
+        ) from error
     if rebuilt != der:
         raise TimeStampError("time-stamp request: the encoding is not canonical DER")
     if version != "v1":
         raise TimeStampError(f"time-stamp request: expected version 1, got {version}")
     if DIGEST_BYTES.get(digest) != len(imprint):
-        raise TimeStampError(f"time-stamp request: expected a SHA-2 imprint, got {digest} of {len(imprint)} bytes")
+        raise TimeStampError(
+            f"time-stamp request: expected a SHA-2 imprint, got {digest} of {len(imprint)} bytes"
+        )
     if policy not in (None, POLICY):
         raise TimeStampError(f"time-stamp request: policy {policy} is not offered, only {POLICY}")
     if extensions:

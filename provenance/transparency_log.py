@@ -1,7 +1,7 @@
 """An append-only log in SQLite: RFC 6962 tree, C2SP checkpoints, one durable transaction per append.
 
 Every hash of a complete subtree is stored once, so an append costs O(1) amortised and a proof O(log n).
-Several threads and processes may append: each append holds SQLite's write lock from reading the size to commit.
+Several threads and processes may append: each append holds the write lock from reading the size to commit.
 A checkpoint is signed only after the tree was shown to extend the last one signed.
 """
 
@@ -37,7 +37,8 @@ _SCHEMA = """
 CREATE TABLE entries (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
 CREATE TABLE nodes (level INTEGER, position INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, position))
     STRICT, WITHOUT ROWID;
-CREATE TABLE head (only INTEGER PRIMARY KEY CHECK (only = 1), origin TEXT NOT NULL, size INTEGER NOT NULL) STRICT;
+CREATE TABLE head (only INTEGER PRIMARY KEY CHECK (only = 1), origin TEXT NOT NULL, size INTEGER NOT NULL)
+    STRICT;
 CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
 CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TRIGGER entries_keep BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append only'); END;
@@ -49,8 +50,8 @@ CREATE TRIGGER nodes_keep BEFORE DELETE ON nodes BEGIN SELECT RAISE(ABORT, 'appe
 class TransparencyLog:
     """The log kept in the SQLite file `path` (made 0600 if missing) under the name `origin`.
 
-    Without a `signer` entries can be read, appended and proven against the last signed checkpoint, but none is
-    signed. Use as a context manager, or `close`.
+    Without a `signer` entries can be read, appended and proven against the last signed checkpoint, but none
+    is signed. Use as a context manager, or `close`.
     """
 
     def __init__(self, path: Path, *, origin: str, signer: Ed25519PrivateKey | None) -> None:
@@ -97,7 +98,9 @@ class TransparencyLog:
         """Append several entries in one transaction; returns their indices. All or none are stored."""
         for entry in entries:
             if len(entry) > MAX_ENTRY_BYTES:
-                raise LogError(f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {len(entry)}; log its digest instead")
+                raise LogError(
+                    f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {len(entry)}; log its digest instead"
+                )
         with self._write():
             size = self._read_size()
             nodes: dict[tuple[int, int], bytes] = {}
@@ -112,7 +115,8 @@ class TransparencyLog:
                 "INSERT INTO entries VALUES (?, ?)", ((size + i, entry) for i, entry in enumerate(entries))
             )
             self._database.executemany(
-                "INSERT INTO nodes VALUES (?, ?, ?)", ((level, at, value) for (level, at), value in nodes.items())
+                "INSERT INTO nodes VALUES (?, ?, ?)",
+                ((level, at, value) for (level, at), value in nodes.items()),
             )
             self._database.execute("UPDATE head SET size = ?", (size + len(entries),))
         return range(size, size + len(entries))
@@ -166,12 +170,14 @@ class TransparencyLog:
         return format_log_proof(index, self.inclusion_proof(index, size), note)
 
     def export(self, sink: TextIO) -> int:
-        """Write JSON lines: a header, every entry as base64, the checkpoint; returns the number of entries."""
+        """Write JSON lines: a header, every entry as base64, the checkpoint; return the number of entries."""
         note = self.checkpoint()
         size = int(note.split("\n", 2)[1])
         sink.write(json.dumps({"origin": self._origin, "size": size}) + "\n")
         for index in range(size):
-            sink.write(json.dumps({"index": index, "entry": base64.b64encode(self.entry(index)).decode()}) + "\n")
+            sink.write(
+                json.dumps({"index": index, "entry": base64.b64encode(self.entry(index)).decode()}) + "\n"
+            )
         sink.write(json.dumps({"checkpoint": note}) + "\n")
         return size
 
@@ -186,7 +192,7 @@ class TransparencyLog:
                 verify_consistency(old_size, size, old_root, root, path)
             except ProofError as error:
                 raise LogError(
-                    f"{self._path}: the tree does not extend the checkpoint of size {old_size} signed before; "
+                    f"{self._path}: the tree does not extend the signed checkpoint of size {old_size}; "
                     "nothing is signed. Restore the file from a copy that holds all entries."
                 ) from error
             if old_size == size:
@@ -196,7 +202,9 @@ class TransparencyLog:
         return note
 
     def _last_checkpoint(self) -> tuple[int, bytes, str] | None:
-        row = self._database.execute("SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        row = self._database.execute(
+            "SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1"
+        ).fetchone()
         return (int(row[0]), bytes(row[1]), str(row[2])) if row else None
 
     def _read_size(self) -> int:
@@ -210,7 +218,9 @@ class TransparencyLog:
             "SELECT hash FROM nodes WHERE level = ? AND position = ?", (level, position)
         ).fetchone()
         if row is None:
-            raise LogError(f"{self._path}: the tree lacks node {position} of level {level}; the file is damaged")
+            raise LogError(
+                f"{self._path}: the tree lacks node {position} of level {level}; the file is damaged"
+            )
         return bytes(row[0])
 
     def _require_held(self, size: int) -> None:

@@ -81,9 +81,7 @@ def _read_header(file: BinaryIO, offset: int, end: int) -> Box:
     return Box(head[4:8].decode("latin-1"), offset, header_bytes, size, uuid)
 
 
-def unhashed_boxes(
-    file: BinaryIO, boxes: Iterable[Box], excluded_kinds: Iterable[str]
-) -> tuple[UnhashedBox, ...]:
+def unhashed_boxes(file: BinaryIO, boxes: Iterable[Box], excluded_kinds: Iterable[str]) -> tuple[UnhashedBox, ...]:
     """The boxes that the hard binding with these exclusions does not cover, the C2PA box itself left out."""
     kinds = frozenset(excluded_kinds)
     return tuple(

@@ -46,9 +46,7 @@ class BrokenRule:
 def lint_claim_chain(chain: Sequence[x509.Certificate], *, now: datetime) -> tuple[BrokenRule, ...]:
     """Every broken rule of a claim-signing chain, leaf first, its root left out or last."""
     if not chain:
-        return (
-            BrokenRule("chain_present", "error", "expected a chain with the leaf first, got no certificate"),
-        )
+        return (BrokenRule("chain_present", "error", "expected a chain with the leaf first, got no certificate"),)
     return (*_claim_leaf_rules(chain[0], now), *_chain_rules(chain, now))
 
 
@@ -93,36 +91,24 @@ def _claim_purpose_rules(leaf: x509.Certificate) -> Iterator[BrokenRule]:
     if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in oids:
         yield BrokenRule("eku_any", "error", "extended key usage must not be anyExtendedKeyUsage")
     if ExtendedKeyUsageOID.TIME_STAMPING in oids:
-        yield BrokenRule(
-            "eku_time_stamping", "error", "a claim signer must not be a time-stamping authority too"
-        )
+        yield BrokenRule("eku_time_stamping", "error", "a claim signer must not be a time-stamping authority too")
     if CLAIM_SIGNING_EKU not in oids:
-        yield BrokenRule(
-            "eku_claim_signing", "error", f"expected extended key usage {CLAIM_SIGNING_EKU.dotted_string}"
-        )
+        yield BrokenRule("eku_claim_signing", "error", f"expected extended key usage {CLAIM_SIGNING_EKU.dotted_string}")
     if not oids & {ExtendedKeyUsageOID.EMAIL_PROTECTION, DOCUMENT_SIGNING_EKU}:
-        yield BrokenRule(
-            "eku_companion", "error", "expected emailProtection or documentSigning beside claimSigning"
-        )
+        yield BrokenRule("eku_companion", "error", "expected emailProtection or documentSigning beside claimSigning")
 
 
 def _claim_profile_rules(leaf: x509.Certificate) -> Iterator[BrokenRule]:
     policies = _extension(leaf, x509.CertificatePolicies)
     if CLAIM_SIGNING_POLICY not in {p.policy_identifier for p in (policies.value if policies else ())}:
-        yield BrokenRule(
-            "policy", "error", f"expected certificate policy {CLAIM_SIGNING_POLICY.dotted_string}"
-        )
+        yield BrokenRule("policy", "error", f"expected certificate policy {CLAIM_SIGNING_POLICY.dotted_string}")
     level = _read_der(leaf, ASSURANCE_LEVEL_EXTENSION, core.ObjectIdentifier)
     if level not in MAX_DAYS:
-        yield BrokenRule(
-            "assurance_level", "error", f"expected id-c2pa-al {ASSURANCE_LEVEL_1} or {ASSURANCE_LEVEL_2}"
-        )
+        yield BrokenRule("assurance_level", "error", f"expected id-c2pa-al {ASSURANCE_LEVEL_1} or {ASSURANCE_LEVEL_2}")
     days = (leaf.not_valid_after_utc - leaf.not_valid_before_utc) / timedelta(days=1)
     allowed_days = MAX_DAYS.get(level or ASSURANCE_LEVEL_1, MAX_DAYS[ASSURANCE_LEVEL_1])
     if days > allowed_days:
-        yield BrokenRule(
-            "validity_length", "error", f"valid for {days:.0f} days, at most {allowed_days} are allowed"
-        )
+        yield BrokenRule("validity_length", "error", f"valid for {days:.0f} days, at most {allowed_days} are allowed")
     if not _is_uuid(_read_der(leaf, PRODUCT_RECORD_EXTENSION, core.UTF8String)):
         yield BrokenRule("product_record", "error", "expected the conforming-products record id, a UUID")
     access = _extension(leaf, x509.AuthorityInformationAccess)
@@ -143,14 +129,8 @@ def _time_stamping_rules(leaf: x509.Certificate, now: datetime) -> Iterator[Brok
     if usage is None or not usage.value.digital_signature:
         yield BrokenRule("key_usage", "error", "expected key usage digitalSignature")
     purposes = _extension(leaf, x509.ExtendedKeyUsage)
-    if (
-        purposes is None
-        or list(purposes.value) != [ExtendedKeyUsageOID.TIME_STAMPING]
-        or not purposes.critical
-    ):
-        yield BrokenRule(
-            "eku_time_stamping", "error", "expected a critical extended key usage, exactly timeStamping"
-        )
+    if purposes is None or list(purposes.value) != [ExtendedKeyUsageOID.TIME_STAMPING] or not purposes.critical:
+        yield BrokenRule("eku_time_stamping", "error", "expected a critical extended key usage, exactly timeStamping")
     days = (leaf.not_valid_after_utc - leaf.not_valid_before_utc) / timedelta(days=1)
     if days > MAX_TIME_STAMPING_DAYS:
         yield BrokenRule(
@@ -207,9 +187,7 @@ def _validity_rules(certificate: x509.Certificate, now: datetime) -> Iterator[Br
 
 def _chain_rules(chain: Sequence[x509.Certificate], now: datetime) -> Iterator[BrokenRule]:
     if chain[0].issuer == chain[0].subject:
-        yield BrokenRule(
-            "leaf_first", "error", "the first certificate is self-signed; the leaf must come first"
-        )
+        yield BrokenRule("leaf_first", "error", "the first certificate is self-signed; the leaf must come first")
     for child, parent in itertools.pairwise(chain):
         yield from _validity_rules(parent, now)
         constraints = _extension(parent, x509.BasicConstraints)
@@ -232,9 +210,7 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> x509.Ex
         return None
 
 
-def _read_der(
-    certificate: x509.Certificate, oid: x509.ObjectIdentifier, kind: type[core.Asn1Value]
-) -> str | None:
+def _read_der(certificate: x509.Certificate, oid: x509.ObjectIdentifier, kind: type[core.Asn1Value]) -> str | None:
     try:
         extension = certificate.extensions.get_extension_for_oid(oid).value
         assert isinstance(extension, x509.UnrecognizedExtension)

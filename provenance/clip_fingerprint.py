@@ -56,9 +56,7 @@ def fingerprint_distance(a: bytes, b: bytes) -> float:
     overlap = len(short)
     if overlap < MIN_OVERLAP and overlap != len(long):
         raise ProvenanceError(f"clip fingerprint: at least {MIN_OVERLAP} samples must overlap, got {overlap}")
-    return min(
-        _aligned_distance(short, long[shift : shift + overlap]) for shift in range(len(long) - overlap + 1)
-    )
+    return min(_aligned_distance(short, long[shift : shift + overlap]) for shift in range(len(long) - overlap + 1))
 
 
 def _sample_grids(blocks: Iterable[Frames]) -> Iterator[Grey]:

@@ -145,9 +145,7 @@ def _time_stamp(
         return _parse_time(time), []
     valid_now = _valid_now(report.get("certificate", {}))
     severity = "warning" if valid_now else "failure"
-    return None, [
-        _own("vasari.notTimeStamped", severity, "" if valid_now else "and that certificate is not valid now")
-    ]
+    return None, [_own("vasari.notTimeStamped", severity, "" if valid_now else "and that certificate is not valid now")]
 
 
 def _valid_now(certificate: Mapping[str, Any]) -> bool:

@@ -41,9 +41,7 @@ def read_with_encypher(
             online=False,
         )
     except Exception as error:  # noqa: BLE001  the native module raises several unrelated types
-        finding = Finding(
-            "vasari.unreadable", "failure", plain_words("vasari.unreadable", str(error)), ENGINE
-        )
+        finding = Finding("vasari.unreadable", "failure", plain_words("vasari.unreadable", str(error)), ENGINE)
         return _verdict("unreadable", str(error)), (finding,)
     if not report.get("present"):
         return _verdict("absent"), ()

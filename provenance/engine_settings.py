@@ -44,9 +44,7 @@ class EngineSettings:
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known are {sorted(known)}"
                 raise SettingsError(f"engine settings: unknown key {key!r}{hint}")
             if not isinstance(value, known[key]):  # type: ignore[arg-type]
-                raise SettingsError(
-                    f"engine settings: {key} must be {known[key]}, got {type(value).__name__}"
-                )
+                raise SettingsError(f"engine settings: {key} must be {known[key]}, got {type(value).__name__}")
         return cls(**values)  # type: ignore[arg-type]
 
     def as_dict(self) -> dict[str, object]:

@@ -60,23 +60,17 @@ class ClipManifest:
     created_at: datetime
 
     def __post_init__(self) -> None:
-        _require(
-            0 < len(self.title) <= MAX_TITLE_CHARACTERS, "title", f"1 to {MAX_TITLE_CHARACTERS} characters"
-        )
+        _require(0 < len(self.title) <= MAX_TITLE_CHARACTERS, "title", f"1 to {MAX_TITLE_CHARACTERS} characters")
         _require(bool(self.generator_version.strip()), "generator_version", "a version")
         _require(0 <= self.manifest_id < 2**64, "manifest_id", "a 64-bit unsigned number")
         size = len(self.soft_binding_value)
-        _require(
-            0 < size <= MAX_SOFT_BINDING_BYTES, "soft_binding_value", f"1 to {MAX_SOFT_BINDING_BYTES} bytes"
-        )
+        _require(0 < size <= MAX_SOFT_BINDING_BYTES, "soft_binding_value", f"1 to {MAX_SOFT_BINDING_BYTES} bytes")
         for name in ("portrait_sha256", "audio_sha256", "consent_sha256", "decision_sha256"):
             _require(_SHA256.fullmatch(getattr(self, name)) is not None, name, "64 lower-case hex digits")
         _require(0 < len(self.log_proof) <= MAX_PROOF_CHARACTERS, "log_proof", "the text of a log proof")
         for name, family in (("portrait_media_type", "image/"), ("audio_media_type", "audio/")):
             value = getattr(self, name)
-            _require(
-                _MEDIA_TYPE.fullmatch(value) is not None and value.startswith(family), name, f"{family}..."
-            )
+            _require(_MEDIA_TYPE.fullmatch(value) is not None and value.startswith(family), name, f"{family}...")
         _require(self.created_at.tzinfo is not None, "created_at", "a time with its zone")
 
     @property
@@ -146,9 +140,7 @@ def read_release(data: object) -> ReleaseRecord:
     for name in hashes:
         _require(_SHA256.fullmatch(texts.get(name, "")) is not None, name, "64 lower-case hex digits")
     _require(_MANIFEST_ID.fullmatch(texts.get("manifest_id", "")) is not None, "manifest_id", "16 hex digits")
-    _require(
-        0 < len(texts.get("log_proof", "")) <= MAX_PROOF_CHARACTERS, "log_proof", "the text of a log proof"
-    )
+    _require(0 < len(texts.get("log_proof", "")) <= MAX_PROOF_CHARACTERS, "log_proof", "the text of a log proof")
     return ReleaseRecord(
         manifest_id=int(texts["manifest_id"], 16),
         log_proof=texts["log_proof"],

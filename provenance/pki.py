@@ -59,9 +59,7 @@ class TrustAnchors:
     def __post_init__(self) -> None:
         manifest, tsa = fingerprints(self.manifest_pem), fingerprints(self.tsa_pem)
         if not manifest:
-            raise CertificateError(
-                "trust anchors: expected at least one claim root in manifest_pem, found none"
-            )
+            raise CertificateError("trust anchors: expected at least one claim root in manifest_pem, found none")
         shared = manifest & tsa
         if shared:
             raise CertificateError(
@@ -73,9 +71,7 @@ class TrustAnchors:
     @classmethod
     def from_folder(cls, folder: Path) -> "TrustAnchors":
         """Read the two roots that `create_pki` wrote."""
-        return cls(
-            manifest_pem=_read_text(folder / f"{_ROOT}.pem"), tsa_pem=_read_text(folder / f"{_TIME_ROOT}.pem")
-        )
+        return cls(manifest_pem=_read_text(folder / f"{_ROOT}.pem"), tsa_pem=_read_text(folder / f"{_TIME_ROOT}.pem"))
 
 
 @dataclass(frozen=True)
@@ -121,16 +117,10 @@ def create_pki(folder: Path, *, organisation: str, now: datetime, country: str =
 
     root_key, root = _make_root(_name(country, organisation, "Claim Root"), start, ROOT_DAYS)
     issuing_key = ec.generate_private_key(ec.SECP256R1())
-    issuing = _make_issuing_ca(
-        _name(country, organisation, "Claim Issuing CA"), issuing_key, root, root_key, start
-    )
+    issuing = _make_issuing_ca(_name(country, organisation, "Claim Issuing CA"), issuing_key, root, root_key, start)
     claim_key = ec.generate_private_key(ec.SECP256R1())
-    claim = _make_claim_leaf(
-        _name(country, organisation, "Claim Signing"), claim_key, issuing, issuing_key, start
-    )
-    time_root_key, time_root = _make_root(
-        _name(country, organisation, "Time Root"), start, TIME_LEAF_DAYS + 10
-    )
+    claim = _make_claim_leaf(_name(country, organisation, "Claim Signing"), claim_key, issuing, issuing_key, start)
+    time_root_key, time_root = _make_root(_name(country, organisation, "Time Root"), start, TIME_LEAF_DAYS + 10)
     time_key = ec.generate_private_key(ec.SECP256R1())
     time_leaf = _make_time_leaf(
         _name(country, organisation, "Time Stamping"), time_key, time_root, time_root_key, start
@@ -159,9 +149,7 @@ def fingerprints(pem: str) -> set[str]:
     try:
         return {c.fingerprint(hashes.SHA256()).hex() for c in x509.load_pem_x509_certificates(pem.encode())}
     except ValueError as error:
-        raise CertificateError(
-            f"trust anchors: expected PEM certificates, got something else ({error})"
-        ) from error
+        raise CertificateError(f"trust anchors: expected PEM certificates, got something else ({error})") from error
 
 
 def _name(country: str, organisation: str, role: str) -> x509.Name:
@@ -174,9 +162,7 @@ def _name(country: str, organisation: str, role: str) -> x509.Name:
     )
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: _Key, start: datetime, days: int
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, start: datetime, days: int) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -260,9 +246,7 @@ def _der_extension(oid: x509.ObjectIdentifier, value: core.Asn1Value) -> x509.Un
 
 
 def _write_key(path: Path, key: _Key) -> None:
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     _write_whole(path, pem, mode=0o600)
 
 
@@ -292,9 +276,7 @@ def _read_key(path: Path) -> _Key:
     try:
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
-            raise CertificateError(
-                f"{path}: a private key must be for its owner only, mode is {mode:o}; chmod 600"
-            )
+            raise CertificateError(f"{path}: a private key must be for its owner only, mode is {mode:o}; chmod 600")
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError) as error:
         raise CertificateError(f"{path}: expected a PEM private key, got {error}") from error

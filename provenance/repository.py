@@ -68,9 +68,7 @@ class ManifestRepository:
         Storing the same release again does nothing; another one under a taken id is a RepositoryError.
         """
         if not manifest_store or len(manifest_store) > MAX_MANIFEST_BYTES:
-            raise RepositoryError(
-                f"manifest store: 1 to {MAX_MANIFEST_BYTES} bytes, got {len(manifest_store)}"
-            )
+            raise RepositoryError(f"manifest store: 1 to {MAX_MANIFEST_BYTES} bytes, got {len(manifest_store)}")
         if len(clip_sha256) != 64 or not set(clip_sha256) <= set("0123456789abcdef"):
             raise RepositoryError("clip_sha256: expected 64 lower-case hex digits")
         row = (

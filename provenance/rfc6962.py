@@ -102,9 +102,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
         raise ProofError("inclusion proof: leads to another root than the checkpoint's")
 
 
-def verify_consistency(
-    old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
-) -> None:
+def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> None:
     """RFC 9162 section 2.1.4.2; raises ProofError when the newer tree does not extend the older one."""
     if not 0 <= old_size <= new_size:
         raise ProofError(f"consistency proof: expected 0 <= old <= new, got {old_size} and {new_size}")

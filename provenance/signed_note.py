@@ -49,9 +49,7 @@ def key_id(name: str, key: Ed25519PublicKey) -> bytes:
 def check_key_name(name: str) -> None:
     """Raise ProofError unless `name` is non-empty and free of spaces, plus signs and control characters."""
     if not name or "+" in name or any(c.isspace() for c in name) or _CONTROL.search(name):
-        raise ProofError(
-            f"key name: must not be empty nor hold spaces, '+' or control characters, got {name!r}"
-        )
+        raise ProofError(f"key name: must not be empty nor hold spaces, '+' or control characters, got {name!r}")
 
 
 def sign_note(text: str, *, name: str, key: Ed25519PrivateKey) -> str:

@@ -88,9 +88,7 @@ def _require_trusted(sink: BinaryIO, identity: SigningIdentity) -> None:
     sink.flush()
     sink.seek(0)
     try:
-        with Reader(
-            CLIP_MEDIA_TYPE, sink, context=EngineSettings.for_anchors(identity.anchors).context()
-        ) as reader:
+        with Reader(CLIP_MEDIA_TYPE, sink, context=EngineSettings.for_anchors(identity.anchors).context()) as reader:
             report = json.loads(reader.json())
     except C2paError as error:
         raise SigningError(f"the signed clip can't be read back: {error}") from error

@@ -9,9 +9,7 @@ from provenance.errors import ProvenanceError
 BUSY_TIMEOUT_S = 60.0
 
 
-def open_database(
-    path: Path, schema: str, *, version: int, error: type[ProvenanceError]
-) -> sqlite3.Connection:
+def open_database(path: Path, schema: str, *, version: int, error: type[ProvenanceError]) -> sqlite3.Connection:
     """Open `path`, making it with `schema` when it is missing or empty.
 
     Raises `error` when the file is damaged or of another schema version. Transactions are explicit.

@@ -111,9 +111,7 @@ def parse_request(der: bytes) -> tsp.TimeStampReq:
     if version != "v1":
         raise TimeStampError(f"time-stamp request: expected version 1, got {version}")
     if DIGEST_BYTES.get(digest) != len(imprint):
-        raise TimeStampError(
-            f"time-stamp request: expected a SHA-2 imprint, got {digest} of {len(imprint)} bytes"
-        )
+        raise TimeStampError(f"time-stamp request: expected a SHA-2 imprint, got {digest} of {len(imprint)} bytes")
     if policy not in (None, POLICY):
         raise TimeStampError(f"time-stamp request: policy {policy} is not offered, only {POLICY}")
     if extensions:

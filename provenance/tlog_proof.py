@@ -62,9 +62,7 @@ def parse_log_proof(text: str) -> LogProof:
     return LogProof(index, tuple(decode_base64(line, size=HASH_BYTES) for line in lines), note, extra)
 
 
-def verify_log_proof(
-    proof_text: str, entry: bytes, *, origin: str, public_key: Ed25519PublicKey
-) -> CheckedProof:
+def verify_log_proof(proof_text: str, entry: bytes, *, origin: str, public_key: Ed25519PublicKey) -> CheckedProof:
     """Check that `entry` is in the log `origin` as of the checkpoint inside the proof; raises ProofError."""
     proof = parse_log_proof(proof_text)
     checkpoint = verify_checkpoint(proof.checkpoint_note, origin=origin, public_key=public_key)

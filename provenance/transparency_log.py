@@ -98,9 +98,7 @@ class TransparencyLog:
         """Append several entries in one transaction; returns their indices. All or none are stored."""
         for entry in entries:
             if len(entry) > MAX_ENTRY_BYTES:
-                raise LogError(
-                    f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {len(entry)}; log its digest instead"
-                )
+                raise LogError(f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {len(entry)}; log its digest instead")
         with self._write():
             size = self._read_size()
             nodes: dict[tuple[int, int], bytes] = {}
@@ -175,9 +173,7 @@ class TransparencyLog:
         size = int(note.split("\n", 2)[1])
         sink.write(json.dumps({"origin": self._origin, "size": size}) + "\n")
         for index in range(size):
-            sink.write(
-                json.dumps({"index": index, "entry": base64.b64encode(self.entry(index)).decode()}) + "\n"
-            )
+            sink.write(json.dumps({"index": index, "entry": base64.b64encode(self.entry(index)).decode()}) + "\n")
         sink.write(json.dumps({"checkpoint": note}) + "\n")
         return size
 
@@ -202,9 +198,7 @@ class TransparencyLog:
         return note
 
     def _last_checkpoint(self) -> tuple[int, bytes, str] | None:
-        row = self._database.execute(
-            "SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1"
-        ).fetchone()
+        row = self._database.execute("SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
         return (int(row[0]), bytes(row[1]), str(row[2])) if row else None
 
     def _read_size(self) -> int:
@@ -218,9 +212,7 @@ class TransparencyLog:
             "SELECT hash FROM nodes WHERE level = ? AND position = ?", (level, position)
         ).fetchone()
         if row is None:
-            raise LogError(
-                f"{self._path}: the tree lacks node {position} of level {level}; the file is damaged"
-            )
+            raise LogError(f"{self._path}: the tree lacks node {position} of level {level}; the file is damaged")
         return bytes(row[0])
 
     def _require_held(self, size: int) -> None:

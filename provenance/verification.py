@@ -38,9 +38,7 @@ OURS = "vasari"
 _BMFF_TYPES = ("video/mp4", "video/quicktime", "audio/mp4")
 
 
-def verify_clip(
-    path: Path, anchors: TrustAnchors, *, validation_time: datetime | None = None
-) -> CredentialsReport:
+def verify_clip(path: Path, anchors: TrustAnchors, *, validation_time: datetime | None = None) -> CredentialsReport:
     """Check the credentials inside `path` against `anchors`; nothing about the file itself raises.
 
     `validation_time` reaches the second engine only (the first has no such input); where the two then differ,
@@ -99,9 +97,7 @@ def _fold(first: EngineVerdict, second: EngineVerdict, own: list[Finding]) -> St
     return worst(tuple(states))
 
 
-def _coverage_findings(
-    coverage: Coverage, first: Reading, release: ReleaseRecord | None
-) -> Iterator[Finding]:
+def _coverage_findings(coverage: Coverage, first: Reading, release: ReleaseRecord | None) -> Iterator[Finding]:
     """What our own walk over the boxes says; silent about a file without credentials."""
     if not first.active_manifest and first.verdict.state in ("absent", "unreadable") and not coverage.store:
         if coverage.damage:

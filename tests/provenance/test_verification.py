@@ -17,9 +17,7 @@ from tests.provenance.conftest import (
 WriteFile = Callable[..., Path]
 
 
-def test_a_signed_clip_is_verified_by_both_engines(
-    signed: bytes, authority: Authority, as_file: WriteFile
-) -> None:
+def test_a_signed_clip_is_verified_by_both_engines(signed: bytes, authority: Authority, as_file: WriteFile) -> None:
     report = verify_clip(as_file(signed), authority.anchors)
     assert report.state == "verified", report.failures
     assert [engine.state for engine in report.engines] == ["verified", "verified"]

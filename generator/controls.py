@@ -37,9 +37,7 @@ class Controls:
 
     def __post_init__(self) -> None:
         if self.emotion not in EMOTIONS:
-            raise GeneratorError(
-                f"emotion {self.emotion!r} is not known; choose one of {', '.join(EMOTIONS)}"
-            )
+            raise GeneratorError(f"emotion {self.emotion!r} is not known; choose one of {', '.join(EMOTIONS)}")
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if not low <= value <= high:  # also catches NaN

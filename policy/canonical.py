@@ -15,17 +15,13 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 def canonical_json(value: object) -> bytes:
     """UTF-8 JSON with sorted keys and no spaces; NaN and infinities raise ValueError."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def strict_json_object(data: bytes) -> dict[str, Any]:
     """Parse one JSON object; duplicate keys, NaN, infinities and non-objects raise ValueError."""
     try:
-        value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_no_constant
-        )
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_no_constant)
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
     if not isinstance(value, dict):

@@ -12,7 +12,7 @@ class PolicyError(Exception):
     """Root of everything this package raises."""
 
 
-class Refused(PolicyError):
+class Refused(PolicyError):  # noqa: N818 - the word users read
     """The gate said no, or the consent was withdrawn while the job ran. `decision` lists every reason."""
 
     def __init__(self, decision: Decision) -> None:
@@ -45,7 +45,7 @@ class StateError(PolicyError):
     """The state folder is missing, incomplete, already there, or open to other users."""
 
 
-class UnknownConsent(PolicyError):
+class UnknownTokenError(PolicyError):
     """No consent or accreditation of this id was issued by this authority."""
 
 

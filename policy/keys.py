@@ -54,9 +54,7 @@ def read_secret(path: Path) -> bytes:
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read ({error.strerror})") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise KeyFileError(
-            f"{path}: other users can read it (mode {stat.S_IMODE(mode):04o}); run: chmod 600 {path}"
-        )
+        raise KeyFileError(f"{path}: other users can read it (mode {stat.S_IMODE(mode):04o}); run: chmod 600 {path}")
     return data
 
 
@@ -64,9 +62,7 @@ def write_private_key(path: Path, key: Ed25519PrivateKey) -> None:
     """Write `key` as unencrypted PKCS #8 PEM, mode 0600; never overwrites."""
     write_secret(
         path,
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
 
 

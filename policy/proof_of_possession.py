@@ -22,7 +22,6 @@ from policy.consent_token import Identifier, Seconds, Strict, Thumbprint, parse_
 from policy.keys import thumbprint
 
 PROOF_TYPE = "dpop+jwt"
-PROOF_METHOD = "POST"
 PROOF_LIFE_S = 60
 PROOF_LEEWAY_S = 30
 """A proof is taken from this long before its `iat` (clocks differ) to PROOF_LIFE_S after it."""
@@ -59,13 +58,11 @@ def token_hash(token: str) -> str:
     return b64url(hashlib.sha256(token.encode()).digest())
 
 
-def sign_proof(
-    key: Ed25519PrivateKey, *, consent: str, request_digest: str, gate_id: str, now: datetime
-) -> str:
+def sign_proof(key: Ed25519PrivateKey, *, consent: str, request_digest: str, gate_id: str, now: datetime) -> str:
     """Make a proof for one request."""
     claims = ProofClaims(
         jti=secrets.token_urlsafe(16),
-        htm=PROOF_METHOD,
+        htm="POST",
         htu=proof_target(gate_id),
         iat=int(now.timestamp()),
         ath=token_hash(consent),
@@ -85,9 +82,7 @@ class ReplayCache:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS proofs (id BLOB PRIMARY KEY, forget_at INTEGER NOT NULL) STRICT"
-        )
+        connection.execute("CREATE TABLE IF NOT EXISTS proofs (id BLOB PRIMARY KEY, forget_at INTEGER NOT NULL) STRICT")
         connection.execute("CREATE INDEX IF NOT EXISTS proofs_by_age ON proofs (forget_at)")
 
     def seen(self, proof: Proof) -> bool:

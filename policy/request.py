@@ -25,7 +25,7 @@ CONTROL_RANGES: dict[str, tuple[float, float]] = {
     "emotion_strength": (0.0, 1.0),
     "head_motion": (0.0, 2.0),
     "blink_rate_per_min": (0.0, 60.0),
-    "expression_strength": (0.0, 2.0),
+    "expression_strength": (0.0, 1.5),
 }
 
 
@@ -37,7 +37,7 @@ class Controls:
     gaze_pitch_deg: float = 0.0
     distance: float = 1.0
     emotion: str = "neutral"
-    emotion_strength: float = 0.0
+    emotion_strength: float = 1.0
     head_motion: float = 1.0
     blink_rate_per_min: float = 17.0
     expression_strength: float = 1.0
@@ -141,7 +141,5 @@ def sign_request(
         raise ValueError("; ".join(wrong))
     unsigned = GenerationRequest(portrait, audio, consent, accreditation, "", purpose, chosen, seed, fps)
     facts = RequestFacts.of(unsigned)
-    proof = sign_proof(
-        researcher_key, consent=consent, request_digest=facts.digest(), gate_id=gate_id, now=now
-    )
+    proof = sign_proof(researcher_key, consent=consent, request_digest=facts.digest(), gate_id=gate_id, now=now)
     return GenerationRequest(portrait, audio, consent, accreditation, proof, purpose, chosen, seed, fps)

@@ -23,7 +23,7 @@ from policy.consent_token import Identifier, Seconds, Strict, parse_claims
 from policy.errors import TokenError
 
 STATUS_LIST_TYPE = "statuslist+jwt"
-LIST_ENTRIES = 1 << 14
+LIST_ENTRIES = 1 << 16
 MAX_LIST_BYTES = 1 << 20
 MAX_TOKEN_BYTES = 1 << 20
 TIME_TO_LIVE = timedelta(seconds=60)
@@ -108,9 +108,7 @@ def sign_status_list(
     return strict_jws.sign(claims.model_dump(), typ=STATUS_LIST_TYPE, key=key)
 
 
-def verify_status_list(
-    token: str, *, uri: str, issuer: str, keys: Mapping[str, Ed25519PublicKey]
-) -> StatusList:
+def verify_status_list(token: str, *, uri: str, issuer: str, keys: Mapping[str, Ed25519PublicKey]) -> StatusList:
     """Check and unpack a list; raises TokenError. Freshness is asked with `is_fresh`."""
     verified = strict_jws.verify(
         token,

@@ -57,7 +57,7 @@ def sign(claims: Mapping[str, object], *, typ: str, key: Ed25519PrivateKey, embe
         header["jwk"] = public_jwk(key.public_key())
     else:
         header["kid"] = thumbprint(key)
-    token = jws.serialize_compact(header, canonical_json(claims), OKPKey.import_key(key), algorithms=[ALGORITHM])
+    token: str = jws.serialize_compact(header, canonical_json(claims), OKPKey.import_key(key), algorithms=[ALGORITHM])
     if len(token) > MAX_TOKEN_BYTES:
         raise TokenError("too_large", f"the token would have {len(token)} bytes, at most {MAX_TOKEN_BYTES} go")
     return token
@@ -113,9 +113,7 @@ def same(a: str, b: str) -> bool:
     return hmac.compare_digest(a.encode(), b.encode())
 
 
-def _parse(
-    token: str, *, typ: str, members: set[str], max_bytes: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parse(token: str, *, typ: str, members: set[str], max_bytes: int) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(token, str) or not token:
         raise TokenError("missing", "no token was given")
     if len(token) > max_bytes:
@@ -140,9 +138,7 @@ def _parse(
     return header_members, claim_members
 
 
-def _verified(
-    token: str, claims: dict[str, Any], key: Ed25519PublicKey, required: Mapping[str, type]
-) -> VerifiedToken:
+def _verified(token: str, claims: dict[str, Any], key: Ed25519PublicKey, required: Mapping[str, type]) -> VerifiedToken:
     try:
         jws.deserialize_compact(token, OKPKey.import_key(public_jwk(key)), algorithms=[ALGORITHM])
     except (JoseError, ValueError) as error:
@@ -151,7 +147,7 @@ def _verified(
         value = claims.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TokenError("bad_claims", f"claim {name} must be there as {kind.__name__}")
-        if kind is int and not 0 <= value < 1 << 40:
+        if isinstance(value, int) and not 0 <= value < 1 << 40:
             raise TokenError("bad_claims", f"claim {name} is not a time in seconds")
     return VerifiedToken(claims=claims, key=key, compact=token)
 

@@ -14,7 +14,9 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from policy.errors import ReleaseError
 from policy.gate_database import transaction
@@ -100,9 +102,7 @@ class UseLedger:
         ).fetchone()
         return Standing(used, used_ms)
 
-    def reserve(
-        self, reservation_id: str, *, consent: str, decision: str, duration_ms: int, now: datetime
-    ) -> None:
+    def reserve(self, reservation_id: str, *, consent: str, decision: str, duration_ms: int, now: datetime) -> None:
         """Take one use. Call inside the transaction in which `standing` was read and judged."""
         owner, clock = ProcessIdentity.current(), int(now.timestamp())
         self._connection.execute(
@@ -146,6 +146,10 @@ class UseLedger:
             self._settle_refund(reservation_id, row[0], reason, now)
         return True
 
+    def abandon(self, reservation_id: str) -> None:
+        """Let the lease end at once; the next `recover` refunds it (when the log can be written again)."""
+        self._connection.execute("UPDATE reservations SET lease_expires_at = 0 WHERE id = ?", (reservation_id,))
+
     def recover(self, now: datetime) -> int:
         """Settle what dead processes and expired leases left open; returns how many were settled."""
         clock = int(now.timestamp())
@@ -153,15 +157,13 @@ class UseLedger:
             "SELECT id, decision, host, pid, started, lease_expires_at, output, part, clip_sha256"
             " FROM reservations WHERE state IN ('reserved', 'delivering')"
         )
-        if not any(self._is_abandoned(row, clock) for row in self._connection.execute(query).fetchall()):
+        if not self._abandoned(query, clock):
             return 0
-        settled = 0
         with transaction(self._connection):
-            for row in self._connection.execute(query).fetchall():
-                if self._is_abandoned(row, clock):
-                    self._settle_abandoned(row, now)
-                    settled += 1
-        return settled
+            rows = self._abandoned(query, clock)
+            for row in rows:
+                self._settle_abandoned(row, now)
+        return len(rows)
 
     def uses(self, consent: str) -> tuple[ConsentUse, ...]:
         """Every use of this consent, oldest first, refunded ones included."""
@@ -172,13 +174,13 @@ class UseLedger:
         )
         return tuple(ConsentUse(*row) for row in rows)
 
-    @staticmethod
-    def _is_abandoned(row: tuple[object, ...], clock: int) -> bool:
-        _, _, host, pid, started, lease_expires_at, *_ = row
-        owner = ProcessIdentity(str(host), int(str(pid)), str(started))
-        return clock >= int(str(lease_expires_at)) or owner.is_gone()
+    def _abandoned(self, query: str, clock: int) -> list[tuple[Any, ...]]:
+        """Open rows whose owner is gone or whose lease ran out; each owner is looked up once."""
+        rows = self._connection.execute(query).fetchall()
+        gone = {owner: ProcessIdentity(*owner).is_gone() for owner in {row[2:5] for row in rows}}
+        return [row for row in rows if clock >= row[5] or gone[row[2:5]]]
 
-    def _settle_abandoned(self, row: tuple[str, ...], now: datetime) -> None:
+    def _settle_abandoned(self, row: tuple[Any, ...], now: datetime) -> None:
         reservation_id, decision, *_, output, part, clip_sha256 = row
         if part:
             Path(part).unlink(missing_ok=True)
@@ -204,6 +206,7 @@ class UseLedger:
             )
 
 
+@cache
 def _host() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

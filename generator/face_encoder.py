@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
@@ -24,13 +24,14 @@ from generator.picture_layers import (
     split_eye,
     whole_pixels,
 )
-from generator.rig_fit import FOCAL, HeadFit, RigShape, fit_head, project
+from generator.rig_fit import FOCAL, HEAD_CENTRE, HeadFit, RigShape, fit_head, project
 from generator.working_picture import SIZE_PX, WorkingPicture, take_working_picture
 
 MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 28.0, 25.0, 30.0
 EYE_RADIUS_CM = 1.5
 GAZE_DEAD_ZONE_DEG = 6.0
 Array = NDArray[np.float32]
+ToTensor = Callable[[Array], Tensor]
 
 
 def encode_portrait(
@@ -96,7 +97,7 @@ def _positions(fields: Fields) -> Array:
     return np.stack([(x - SIZE_PX / 2) * k, -(y - SIZE_PX / 2) * k, -fields.depth])
 
 
-def _opening_state(window: Window, as_tensor) -> OpeningState:  # type: ignore[no-untyped-def]
+def _opening_state(window: Window, as_tensor: ToTensor) -> OpeningState:
     opening, box = window.opening, window.box
     middle = opening.middle().mean(0)
     return OpeningState(
@@ -116,18 +117,20 @@ def _opening_state(window: Window, as_tensor) -> OpeningState:  # type: ignore[n
     )
 
 
-def _eye_states(rig: RigShape, fit: HeadFit, landmarks: Array, eyes: list[EyeLayer], as_tensor):  # type: ignore[no-untyped-def]
+def _eye_states(
+    rig: RigShape, fit: HeadFit, landmarks: Array, eyes: list[EyeLayer], as_tensor: ToTensor
+) -> tuple[EyeState, EyeState]:
     """Eyeballs in space, and the portrait's own gaze: the mean of both eyes, 0 where it can't be told from 0."""
     centres = rig.eye_centre + np.tensordot(fit.identity, rig.eye_identity, 1)
     centres = (centres @ fit.rotation.T + fit.translation)[::-1]  # the picture's left is the person's right
     px_per_cm = FOCAL * SIZE_PX / 2 / -centres[:, 2]
     corners = np.stack([landmarks[[33, 133]].mean(0), landmarks[[362, 263]].mean(0)])
     rig_corners = _rig_points(rig, fit, [33, 133, 362, 263]).reshape(2, 2, 2).mean(1)
-    ahead = project(centres + [0, 0, EYE_RADIUS_CM], SIZE_PX) + corners - rig_corners
+    ahead = project(centres + np.array([0, 0, EYE_RADIUS_CM], np.float32), SIZE_PX) + corners - rig_corners
     off = (landmarks[list(IRIS_CENTRE)] - ahead) / px_per_cm[:, None] / EYE_RADIUS_CM
     angle = np.degrees(np.arcsin(np.clip(off.mean(0), -0.5, 0.5)))
     angle = np.where(np.abs(angle) < GAZE_DEAD_ZONE_DEG, 0, angle).clip(-20, 20)
-    return tuple(
+    left, right = (
         EyeState(
             white=as_tensor(eye.white),
             iris=as_tensor(np.concatenate([eye.iris, eye.iris_alpha])),
@@ -137,6 +140,7 @@ def _eye_states(rig: RigShape, fit: HeadFit, landmarks: Array, eyes: list[EyeLay
         )
         for eye, centre in zip(eyes, centres, strict=True)
     )
+    return left, right
 
 
 def _rig_points(rig: RigShape, fit: HeadFit, marks: list[int]) -> Array:
@@ -150,14 +154,14 @@ def _rig_points(rig: RigShape, fit: HeadFit, marks: list[int]) -> Array:
     return project(shape @ fit.rotation.T + fit.translation, SIZE_PX)
 
 
-def _mouth_state(  # type: ignore[no-untyped-def]
+def _mouth_state(
     rig: RigShape,
     fit: HeadFit,
     work: WorkingPicture,
     picture: Array,
     sprites: Mapping[str, Tensor],
     cm_per_px: float,
-    as_tensor,
+    as_tensor: ToTensor,
 ) -> MouthState:
     """Teeth where the fitted rig has them, moved by what the fit misses at the lips, lit like the skin."""
     lips = [*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]
@@ -165,7 +169,7 @@ def _mouth_state(  # type: ignore[no-untyped-def]
     jaw = sprites["lower_teeth_expression"].float().cpu().numpy()
     places = []
     for side in ("upper", "lower"):
-        centre = sprites[f"{side}_teeth_centre"].float().cpu().numpy() - np.array([0, 1.0, 2.0], np.float32)
+        centre: Array = sprites[f"{side}_teeth_centre"].float().cpu().numpy() - HEAD_CENTRE
         centre = centre + np.tensordot(fit.identity, sprites[f"{side}_teeth_identity"].float().cpu().numpy(), 1)
         q = centre @ fit.rotation.T + fit.translation
         q[:2] += miss * [1, -1] / (FOCAL * SIZE_PX / 2 / -q[2])

@@ -18,13 +18,13 @@ from scipy.spatial import cKDTree
 from generator.face_landmarks import CHIN, FACE_OVAL, FOREHEAD_TOP
 from generator.face_openings import CONTOUR_POINTS, Opening, inside
 from generator.membrane import stretch_membrane
-from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
+from generator.rig import EXPRESSION_INDEX
 from generator.rig_fit import FOCAL, HeadFit, RigShape, project
 from generator.working_picture import SIZE_PX
 
 CELL_PX = 2
 GRID = SIZE_PX // CELL_PX
-MAX_TURN_DEG = 20.0
+MAX_SLOPE = 1.9  # px of depth per px; a turn by atan(1 / MAX_SLOPE) would fold the picture
 Array = NDArray[np.float32]
 
 
@@ -113,18 +113,16 @@ def _depth_field(skin: Skin) -> Array:
     )
     depth = cv2.resize(coarse[..., 0], (GRID, GRID), interpolation=cv2.INTER_CUBIC)
     depth = cv2.GaussianBlur(depth, (0, 0), 1.5)
-    x = (np.arange(GRID, dtype=np.float32) * CELL_PX + CELL_PX / 2 - SIZE_PX / 2) / (FOCAL * SIZE_PX / 2)
     px_per_cm = FOCAL * SIZE_PX / 2 / float(np.median(depth))
     for _ in range(40):
         flat = np.zeros(depth.shape, bool)
         for axis in (0, 1):
             slope = np.abs(np.gradient(depth, axis=axis)) / CELL_PX * px_per_cm
-            flat |= slope > 1.9
+            flat |= slope > MAX_SLOPE
         if not flat.any():
             break
         soft = cv2.GaussianBlur(cv2.dilate(flat.astype(np.float32), np.ones((7, 7))), (0, 0), 2)
         depth = depth + soft * (cv2.GaussianBlur(depth, (0, 0), 3) - depth)
-    assert x.shape == (GRID,)
     return depth
 
 
@@ -148,7 +146,7 @@ def _head_weights(landmarks: Array) -> tuple[Array, Array]:
 
 def _smooth_step(t: Array) -> Array:
     t = np.clip(t, 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def _face_box(landmarks: Array) -> Box:
@@ -259,7 +257,7 @@ def _bumps(opening: Opening, box: Box) -> Array:
     tents = [np.interp(s, knots, np.eye(len(knots))[k]) for k in range(len(knots))]
     tents[0] *= 0
     tents[-1] *= 0
-    return (np.stack(tents) * across).astype(np.float32)
+    return np.asarray(np.stack(tents) * across, np.float32)
 
 
 def _close_lid(
@@ -276,6 +274,3 @@ def _close_lid(
     field[0] += shift_cm * -opening.along[1]
     field[1] -= shift_cm * opening.along[0]
     upper_px[axis] += missing
-
-
-assert len(EXPRESSION_NAMES) == 53

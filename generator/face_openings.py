@@ -9,6 +9,7 @@ lower contour and is transparent up to the upper arc. What lies behind shows bet
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,8 +107,8 @@ def _opening(
     bulge = np.sqrt(np.clip(4 * t * (1 - t), 0, 1)) * width
     base = corner + t[:, None] * width * along
 
-    def line(y: NDArray[np.floating]) -> Array:
-        return (base + y[:, None] * down).astype(np.float32)
+    def line(y: NDArray[Any]) -> Array:
+        return np.asarray(base + y[:, None] * down, np.float32)
 
     return Opening(
         name, line(y_up), line(y_low), line(y_up - above * bulge), line(y_low + below * bulge), upper, lower, knots

@@ -34,14 +34,14 @@ class EyeLayer:
 
 def whole_pixels(texture: Array) -> Array:
     """Texture [1024, 1024, 3] -> picture [512, 512, 3] uint8-valued, as sampling it at rest returns."""
-    return texture.reshape(SIZE_PX, TEXELS, SIZE_PX, TEXELS, 3).mean((1, 3))
+    return np.asarray(texture.reshape(SIZE_PX, TEXELS, SIZE_PX, TEXELS, 3).mean((1, 3)), np.float32)
 
 
 def snap_to_bytes(texture: Array) -> Array:
     """Shift texels so that their mean over each pixel is a whole number: at rest, frames equal the picture."""
     picture = whole_pixels(texture)
     shift = np.round(np.clip(picture, 0, 255)) - picture
-    return texture + np.repeat(np.repeat(shift, TEXELS, 0), TEXELS, 1)
+    return np.asarray(texture + np.repeat(np.repeat(shift, TEXELS, 0), TEXELS, 1), np.float32)
 
 
 def refine_matte(person: Array, picture: Array) -> Array:
@@ -80,7 +80,7 @@ def fill_behind(picture: Array, matte: Array) -> Array:
 def _push_pull(colour: Array, weight: Array) -> Array:
     """colour is premultiplied by weight; returns colour everywhere."""
     if min(weight.shape) <= 2:
-        return colour / np.maximum(weight[..., None], 1e-6)
+        return np.asarray(colour / np.maximum(weight[..., None], 1e-6), np.float32)
     size = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
     half_colour = cv2.resize(cv2.GaussianBlur(colour, (5, 5), 1), size, interpolation=cv2.INTER_AREA)
     half_weight = cv2.resize(cv2.GaussianBlur(weight, (5, 5), 1), size, interpolation=cv2.INTER_AREA)
@@ -127,8 +127,8 @@ def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> E
     iris = _whole_iris(patch, open_inside, distance, local)
     alpha = np.clip((1.10 - distance) / 0.16, 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
-    as_planes = [np.ascontiguousarray(a.transpose(2, 0, 1), np.float32) for a in (white, iris)]
-    return EyeLayer(*as_planes, alpha[None].astype(np.float32), centre.astype(np.float32), radius)
+    white, iris = (np.ascontiguousarray(a.transpose(2, 0, 1), np.float32) for a in (white, iris))
+    return EyeLayer(white, iris, alpha[None].astype(np.float32), centre.astype(np.float32), radius)
 
 
 def _white_of_eye(patch: Array, inside: NDArray[np.bool_], distance: Array) -> Array:

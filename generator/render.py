@@ -17,10 +17,10 @@ from generator.expression_rules import settle_expression
 from generator.face_encoder import encode_portrait
 from generator.face_state import EyeState, FaceState, OpeningState
 from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
-from generator.mouth_interior import draw_mouth
 from generator.motion_block import MotionBlock
+from generator.mouth_interior import draw_mouth
 from generator.rig_fit import RigShape
-from generator.warp import invert_map, sample_pixels, pixel_centres
+from generator.warp import invert_map, pixel_centres, sample_pixels
 from generator.working_picture import SIZE_PX
 
 CELL_PX = 2
@@ -97,7 +97,9 @@ def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Tensor:
     return frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 
-def _upper_cells(face: FaceState, weights: Tensor, shifts: tuple[tuple[Tensor, Tensor], ...], motion: HeadMotion) -> Tensor:
+def _upper_cells(
+    face: FaceState, weights: Tensor, shifts: tuple[tuple[Tensor, Tensor], ...], motion: HeadMotion
+) -> Tensor:
     """[2, 256, 256]: where the cells of the upper sheet go, in pixels."""
     top, left, height, width = face.face_box
     position = face.position.clone()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads that fight for busy cores make the fit 40x slower
 
@@ -71,10 +72,11 @@ class HeadFit:
         return float(yaw), float(pitch), float(roll)
 
 
-def project(points: NDArray[np.floating], size_px: int) -> Array:
+def project(points: NDArray[Any], size_px: int) -> Array:
     """Camera space [..., 3] cm -> pixels [..., 2], y down."""
     k = FOCAL * 0.5 * size_px / -points[..., 2]
-    return np.stack([size_px / 2 + k * points[..., 0], size_px / 2 - k * points[..., 1]], -1).astype(np.float32)
+    px = [size_px / 2 + k * points[..., 0], size_px / 2 - k * points[..., 1]]
+    return np.asarray(np.stack(px, -1), np.float32)
 
 
 # Shapes that a fit can't tell from others or that don't show in skin landmarks.

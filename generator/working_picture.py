@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import media
 from generator.errors import GeneratorError
 from generator.face_landmarks import CHIN, FOREHEAD_TOP
-from media import find_faces, segment_person
 
 SIZE_PX = 512
 TEXTURE_PX = 1024
@@ -46,7 +46,7 @@ def take_working_picture(portrait: torch.Tensor) -> WorkingPicture:
     how = cv2.INTER_AREA if side > TEXTURE_PX else cv2.INTER_CUBIC
     texture = cv2.resize(square, (TEXTURE_PX, TEXTURE_PX), interpolation=how).astype(np.float32)
     picture = cv2.resize(square, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
-    person = segment_person(torch.from_numpy(picture).permute(2, 0, 1).contiguous())
+    person = media.segment_person(torch.from_numpy(picture).permute(2, 0, 1).contiguous())
     points = (landmarks - np.array([left, top], np.float32)) * (SIZE_PX / side)
     return WorkingPicture(texture, points.astype(np.float32), person.cpu().numpy().astype(np.float32))
 
@@ -58,7 +58,7 @@ def _only_face(portrait: torch.Tensor) -> Array:
             f"the portrait is {width}x{height} px, too small; use one whose face is at least"
             f" {MIN_FACE_HEIGHT_PX} px high"
         )
-    faces = find_faces(portrait)
+    faces = media.find_faces(portrait)
     if not faces:
         raise GeneratorError("no face found in the portrait; use a sharp, well lit picture seen from the front")
     if len(faces) > 1:

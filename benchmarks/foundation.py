@@ -116,9 +116,7 @@ def _number(value: object) -> str:
 
 @click.command(help=__doc__)
 @click.option("--only", multiple=True, help="Measure these parts only.")
-@click.option(
-    "--data", type=click.Path(path_type=Path, exists=True), envvar="VASARI_DATA", help="Evaluation data."
-)
+@click.option("--data", type=click.Path(path_type=Path, exists=True), envvar="VASARI_DATA", help="Evaluation data.")
 def main(only: tuple[str, ...], data: Path | None) -> None:
     parts = _parts(data)
     unknown = set(only) - set(parts)

@@ -6,7 +6,7 @@ from generator.errors import GeneratorError
 
 EMOTIONS: tuple[str, ...] = ("neutral", "happy", "sad", "angry", "surprised", "afraid", "disgusted")
 
-# Name of a number among the controls -> smallest and largest value the renderer and the motion model are made for.
+# Control -> smallest and largest value that renderer and motion model are made for.
 LIMITS: dict[str, tuple[float, float]] = {
     "gaze_yaw_deg": (-30.0, 30.0),
     "gaze_pitch_deg": (-20.0, 20.0),
@@ -37,9 +37,7 @@ class Controls:
 
     def __post_init__(self) -> None:
         if self.emotion not in EMOTIONS:
-            raise GeneratorError(
-                f"emotion {self.emotion!r} is not known; choose one of {', '.join(EMOTIONS)}"
-            )
+            raise GeneratorError(f"emotion {self.emotion!r} is not known; choose one of {', '.join(EMOTIONS)}")
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if not low <= value <= high:  # also catches NaN

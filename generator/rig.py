@@ -1,8 +1,8 @@
 """The expression axes of the face rig: names and order, shared by motion and renderer.
 
 The rig is the ICT Face Model Light (MIT, see `generator/NOTICE.md`). Of its 57 expression shapes the two
-cheekRaiser (near twins of cheekSquint) and the two PupilDilate are left out. `_L` is the person's left, which is
-the right of the picture. The eyeLook* shapes move lids only; the eyeballs follow `MotionBlock.gaze`.
+cheekRaiser (near twins of cheekSquint) and the two PupilDilate are left out. `_L` is the person's left, the
+right of the picture. The eyeLook* shapes move lids only; the eyeballs follow `MotionBlock.gaze`.
 """
 
 EXPRESSION_NAMES: tuple[str, ...] = (

@@ -48,9 +48,7 @@ def soften(samples: Samples) -> Samples:
     """Take the buzz out of a vocoded voice: no rumble, a gentle shelf above 4 kHz, a little warmth and room."""
     samples = scipy.signal.sosfilt(scipy.signal.butter(2, 70, "highpass", fs=RATE, output="sos"), samples)
     bright = scipy.signal.sosfilt(scipy.signal.butter(1, 4000, "highpass", fs=RATE, output="sos"), samples)
-    warm = scipy.signal.sosfilt(
-        scipy.signal.butter(1, [150, 450], "bandpass", fs=RATE, output="sos"), samples
-    )
+    warm = scipy.signal.sosfilt(scipy.signal.butter(1, [150, 450], "bandpass", fs=RATE, output="sos"), samples)
     samples = samples - 0.35 * bright + 0.15 * warm
     return samples + 0.12 * room_tail(samples)
 

@@ -79,7 +79,7 @@ def shape_matrix() -> Curve:
     return table
 
 
-def lip_gap_cm(mouth: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def lip_gap_cm(mouth: Curve) -> npt.NDArray[np.float64]:
     """[T, 17] mouth weights -> [T] inner lip distance in cm."""
     return np.asarray(mouth @ np.array([LIP_GAP_CM[a] for a in MOUTH_AXES]) + REST_GAP_CM)
 
@@ -105,7 +105,7 @@ def loudness(samples: Samples, steps: int) -> Curve:
     energy = scipy.ndimage.gaussian_filter1d((padded.reshape(steps, hop) ** 2).mean(1), 6.0)
     level_db = 10 * np.log10(energy + 1e-9)
     top = np.percentile(level_db, 92)
-    return np.clip(1.08 + (level_db - top) / 40, 0.75, 1.2).astype(np.float32)
+    return np.asarray(np.clip(1.08 + (level_db - top) / 40, 0.75, 1.2), np.float32)
 
 
 def mouth_curve(sounds: Sequence[SpokenSound], samples: Samples, duration_s: float) -> Curve:
@@ -127,7 +127,7 @@ def mouth_curve(sounds: Sequence[SpokenSound], samples: Samples, duration_s: flo
     return _lay_closures_over(curve, t, sounds, table).clip(0, 1).astype(np.float32)
 
 
-def _pull(t: npt.NDArray[np.floating], s: SpokenSound, lead: float) -> npt.NDArray[np.floating]:
+def _pull(t: npt.NDArray[np.float64], s: SpokenSound, lead: float) -> npt.NDArray[np.float64]:
     """Dominance over time, 1 within the middle of the sound; `lead` stretches the side before it."""
     middle, length = (s.start_s + s.end_s) / 2, s.end_s - s.start_s
     if s.viseme == "sil":  # a rest is flat, and its edges are short
@@ -138,8 +138,8 @@ def _pull(t: npt.NDArray[np.floating], s: SpokenSound, lead: float) -> npt.NDArr
 
 
 def _lay_closures_over(
-    curve: npt.NDArray[np.floating], t: npt.NDArray[np.floating], sounds: Sequence[SpokenSound], table: Curve
-) -> npt.NDArray[np.floating]:
+    curve: npt.NDArray[np.float64], t: npt.NDArray[np.float64], sounds: Sequence[SpokenSound], table: Curve
+) -> npt.NDArray[np.float64]:
     """Lips together (p, b, m) for the middle of the closure, lower lip at the teeth (f, v), rest in silence."""
     rounded = [MOUTH_AXES.index(axis) for axis in ROUND_AXES]
     for s in sounds:
@@ -159,9 +159,7 @@ def _lay_closures_over(
     return curve
 
 
-def frame_targets(
-    sounds: Sequence[SpokenSound], samples: Samples, frames: int
-) -> tuple[Curve, npt.NDArray[np.int64]]:
+def frame_targets(sounds: Sequence[SpokenSound], samples: Samples, frames: int) -> tuple[Curve, npt.NDArray[np.int64]]:
     """Mouth weights [frames, 17] and class [frames] at 25 frames a second."""
     duration_s = frames / FPS + 0.1
     curve = mouth_curve(sounds, samples, duration_s)

@@ -84,10 +84,10 @@ def music(length: int, rng: Rng) -> Samples:
 
 def noises_of_people_and_things(length: int, rng: Rng) -> Samples:
     """Breaths (band noise swelling for 0.3 to 0.9 s), clicks, knocks and hum."""
-    out: npt.NDArray[np.floating] = np.zeros(length)
+    out: npt.NDArray[np.float64] = np.zeros(length)
     for _ in range(rng.integers(2, 10)):
         n, at = int(rng.uniform(0.02, 0.9) * RATE), int(rng.integers(0, max(1, length - RATE)))
-        band = np.sort(rng.uniform(200, 6000, 2)) + [0, 300]
+        band = np.sort(rng.uniform(200, 6000, 2)) + np.array([0, 300])
         burst = scipy.signal.sosfilt(
             scipy.signal.butter(1, band, "bandpass", fs=RATE, output="sos"), rng.normal(size=n)
         )
@@ -107,7 +107,7 @@ def degrade(samples: Samples, rng: Rng) -> Samples:
         samples = put_in_room(samples, rng)
     level = np.sqrt((samples**2).mean()) + 1e-6
     snr_db = rng.uniform(5, 22) if rng.random() < 0.35 else rng.uniform(22, 65)
-    kind = rng.choice([coloured_noise, music, noises_of_people_and_things], p=[0.8, 0.08, 0.12])
+    kind = (coloured_noise, music, noises_of_people_and_things)[rng.choice(3, p=[0.8, 0.08, 0.12])]
     samples = samples + kind(len(samples), rng) * level * 10 ** (-snr_db / 20)
     if rng.random() < 0.1:
         samples = telephone(np.asarray(samples, np.float32), rng)

@@ -159,7 +159,18 @@ def speak_flite(text: str, voice: str = "slt", *, stretch: float = 1.0) -> Utter
     """English; `stretch` above 1 is slower."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
-        command = ["flite", "-voice", voice, "--setf", f"duration_stretch={stretch}", "-psdur", "-t", text, "-o", wav]
+        command = [
+            "flite",
+            "-voice",
+            voice,
+            "--setf",
+            f"duration_stretch={stretch}",
+            "-psdur",
+            "-t",
+            text,
+            "-o",
+            str(wav),
+        ]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         samples, rate = soundfile.read(wav, dtype="float32")
     timed, start = [], 0.0

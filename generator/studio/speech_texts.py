@@ -62,8 +62,8 @@ WORDS: Final[dict[str, str]] = {
     "cmn": """今天 天气 很好 我们 一起 公园 散步 然后 回家 吃饭 看 电影 妈妈 爸爸 朋友 明白 不 怕 风 飞机 发现 父母 北京
      苹果 面包 咖啡 跑步 漂亮 老师 学生 问题 五 八 四 二 日本 中国 喜欢 美丽 晚上 出去 知道 水 书 鱼 月亮 雨""",
 }
-_ONSETS = "p b m f v t d n l s k g r p b m b m p f v".split()
-_VOWELS = "a e i o u a o i e".split()
+_ONSETS = tuple("pbmfvtdnlskgrpbmbmpfv")
+_VOWELS = tuple("aeiouaoie")
 
 
 def sentence(language: str, rng: random.Random) -> str:

@@ -84,19 +84,17 @@ def silent_example(rng: np.random.Generator) -> Example:
         part = samples[start : start + CLIP_SAMPLES // 4]
         if rng.random() < 0.8:
             part += kinds[rng.integers(3)](len(part), rng) * 10 ** (rng.uniform(-55, -18) / 20)
-    return Example(
-        np.clip(samples, -1, 1), np.zeros((CLIP_FRAMES, 17), np.float32), np.full(CLIP_FRAMES, SILENCE)
-    )
+    return Example(np.clip(samples, -1, 1), np.zeros((CLIP_FRAMES, 17), np.float32), np.full(CLIP_FRAMES, SILENCE))
 
 
 def features_of(recordings: list[Samples]) -> npt.NDArray[np.float16]:
     """[B][128000] -> [B, 200, 168]."""
     extractor, sound = AudioFeatures(), torch.from_numpy(np.stack(recordings))
     state, units = extractor.start(len(recordings)), []
-    for unit in sound.split(UNIT, 1):
-        features, state = extractor.step(unit, state)
+    for start in range(0, sound.shape[1], UNIT):
+        features, state = extractor.step(sound[:, start : start + UNIT], state)
         units.append(features.flatten(1))
-    return torch.stack(units, 1).half().numpy()
+    return np.asarray(torch.stack(units, 1).half().numpy())
 
 
 def save_shard(path: Path, examples: list[Example]) -> None:
@@ -180,15 +178,15 @@ def main() -> None:
         path = args.out / f"speech_{args.seed}_{shard:04d}.npz"
         if path.exists():
             continue  # a re-run goes on where it stopped
-        words, rng = random.Random(f"{args.seed}/{shard}"), np.random.default_rng([args.seed, shard])
+        words, rng = random.Random(f"{args.seed}/{shard}"), np.random.default_rng([args.seed, shard])  # noqa: S311
         examples: list[Example] = []
         while len(examples) < args.shard:
             if words.random() < 0.1:
                 examples.append(silent_example(rng))
                 continue
             pool = speak_many(words, 8)
-            for i in range(0, len(pool), 2):
-                examples.append(speech_example(words.sample(pool, min(len(pool), 3)), rng))
+            picks = [words.sample(pool, min(len(pool), 3)) for _ in range(len(pool) // 2)]
+            examples += [speech_example(pick, rng) for pick in picks]
         save_shard(path, examples[: args.shard])
     print(f"{args.out}: {len(VISEMES)} classes, seed {args.seed}")
 

@@ -69,7 +69,7 @@ class Examples:
             return batch
         rows = rng.integers(0, len(self.real["features"]), real)
         gap = torch.from_numpy(self.real["gap"][rows])
-        features = torch.from_numpy(self.real["features"][rows]).float().unflatten(2, (FRAMES_PER_UNIT, CHANNELS))
+        features = _by_spectrum(torch.from_numpy(self.real["features"][rows]))
         classes = torch.from_numpy(self.real["classes"][rows]).long()
         mouth = torch.full((real, gap.shape[1], len(MOUTH_AXES)), float("nan"))
         parts = zip(
@@ -79,8 +79,13 @@ class Examples:
 
     def take(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Batch:
         mouth = self.mouth[rows].float()
-        features = self.features[rows].float().unflatten(2, (FRAMES_PER_UNIT, CHANNELS))
+        features = _by_spectrum(self.features[rows])
         return Batch(features, mouth, mouth @ GAP + REST_GAP_CM, self.classes[rows].long())
+
+
+def _by_spectrum(features: Tensor) -> Tensor:
+    """[B, T, 168] stored -> [B, T, 4, 42]."""
+    return features.float().reshape(*features.shape[:2], FRAMES_PER_UNIT, CHANNELS)
 
 
 def mask_features(features: Tensor, rng: np.random.Generator) -> Tensor:
@@ -195,12 +200,14 @@ def train(args: argparse.Namespace) -> None:
             reading, _ = network(mask_features(batch.features, rng), network.start(len(batch.features)))
         parts = losses(Reading(*(value.float() for value in vars(reading).values())), batch)
         optimiser.zero_grad()
-        torch.stack(list(parts.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(parts.values())).sum())
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         if (step + 1) % args.check == 0 or step + 1 == args.steps:
             found = evaluate(network, examples)
-            print(step + 1, f"{time.perf_counter() - begin:.0f} s", {k: round(v, 3) for k, v in found.items()}, flush=True)
+            print(
+                step + 1, f"{time.perf_counter() - begin:.0f} s", {k: round(v, 3) for k, v in found.items()}, flush=True
+            )
             settings = {k: str(v) for k, v in vars(args).items()}
             seconds = round(time.perf_counter() - begin, 1)
             save(network, args.out, {"settings": settings, "steps": step + 1, "seconds": seconds, "held_out": found})

@@ -51,7 +51,7 @@ def encode(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def decode(
-    soft: NDArray[np.floating], header: NDArray[np.uint8], *, list_size: int = LIST_SIZE
+    soft: NDArray[np.float64], header: NDArray[np.uint8], *, list_size: int = LIST_SIZE
 ) -> NDArray[np.uint8]:
     """The most likely messages whose first 16 bits are `header`, best first: uint8 [<= list_size, 128].
 

@@ -53,7 +53,7 @@ class TagCheck:
     def __init__(self) -> None:
         self.attempts = 0
 
-    def read(self, soft: NDArray[np.floating], key: MarkKey) -> Payload | None:
+    def read(self, soft: NDArray[np.float64], key: MarkKey) -> Payload | None:
         """The payload in `soft` [512] (log-likelihood ratios), if one of the list carries a genuine tag."""
         return self._first(decode(soft, header_bits(key)), key)
 

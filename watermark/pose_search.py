@@ -163,4 +163,5 @@ def _phase(peak: complex) -> float:
 @lru_cache(maxsize=4)
 def _pilot_spectrum(key: MarkKey) -> Tensor:
     pilot = VideoPattern.of(key).pilot.repeat_interleave(2, 0).repeat_interleave(2, 1)
-    return torch.fft.fft2(pilot.to(torch.complex64))
+    spectrum: Tensor = torch.fft.fft2(pilot.to(torch.complex64))
+    return spectrum

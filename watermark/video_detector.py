@@ -14,11 +14,10 @@ from torch import Tensor
 from watermark.code import CODED_BITS
 from watermark.detection import Detection, TagCheck
 from watermark.errors import WatermarkError
-from watermark.frame_window import SLOT_S, SLOTS_PER_SEGMENT, FrameWindow
+from watermark.frame_window import SLOTS_PER_SEGMENT, FrameWindow
 from watermark.key import MarkKey
 from watermark.payload import Payload
 from watermark.pose_search import (
-    PERIOD_SLOTS,
     Pose,
     fold,
     identity_pose,
@@ -145,7 +144,7 @@ def soft_words(
         for start in range(SEGMENTS):
             rows = (torch.arange(SEGMENTS) + start) % SEGMENTS
             weights = (pattern.signs[rows] * torus).flatten().numpy()
-            word = np.bincount(pattern.owner[rows].flatten().numpy(), weights, CODED_BITS)
+            word = np.bincount(pattern.owner[rows].flatten().numpy(), weights, CODED_BITS).astype(np.float64)
             energy = float(word @ word) / max(variance, 1e-12)
             ranked.append(((energy - CODED_BITS) / (2 * CODED_BITS) ** 0.5, word))
     ranked.sort(key=lambda entry: -entry[0])
@@ -160,7 +159,7 @@ def demodulate(slots: Tensor, cells: Tensor, border: int) -> tuple[Tensor, Tenso
     weighted by how much mark that place can hide.
     """
     index = torch.div(slots - border, SLOTS_PER_SEGMENT, rounding_mode="floor")
-    numbers, inverse, counts = index.unique(return_inverse=True, return_counts=True)
+    numbers, inverse, counts = torch.unique(index, return_inverse=True, return_counts=True)
     means = torch.zeros(len(numbers), *cells.shape[1:]).index_add_(0, inverse, cells)
     means /= counts[:, None, None]
     before = torch.cat([means[1:2], means[:-1]])
@@ -170,7 +169,3 @@ def demodulate(slots: Tensor, cells: Tensor, border: int) -> tuple[Tensor, Tenso
     deviation = blur(change.square(), 3).clamp(min=0).sqrt().clamp(min=0.5)
     weight = (visibility_mask(means + 128) / deviation).sqrt()
     return numbers, (change / deviation).clamp(-2.5, 2.5) * weight
-
-
-assert PERIOD_SLOTS == 2 * SLOTS_PER_SEGMENT
-assert SLOT_S * PERIOD_SLOTS > 0

@@ -60,7 +60,9 @@ class VideoEmbedder:
             )
         if frames.shape[2:] != (self._height, self._width):
             came = f"{frames.shape[3]}x{frames.shape[2]}"
-            raise WatermarkError(f"this embedder was made for {self._width}x{self._height} frames, got {came}")
+            raise WatermarkError(
+                f"this embedder was made for {self._width}x{self._height} frames, got {came}"
+            )
         batch = CUDA_BATCH if frames.is_cuda else 1
         marked = torch.empty_like(frames)
         for start in range(0, len(frames), batch):
@@ -94,9 +96,16 @@ class VideoEmbedder:
     def _resizers(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if device not in self._matrices:
             short = min(self._height, self._width)
-            made = [make(side, short) for make in (shrink_matrix, spread_matrix) for side in (self._height, self._width)]
+            made = [
+                make(side, short)
+                for make in (shrink_matrix, spread_matrix)
+                for side in (self._height, self._width)
+            ]
             self._matrices[device] = (
-                made[0].to(device), made[1].to(device), made[2].to(device), made[3].to(device)
+                made[0].to(device),
+                made[1].to(device),
+                made[2].to(device),
+                made[3].to(device),
             )
         return self._matrices[device]
 
@@ -105,6 +114,10 @@ def check_frame_size(width: int, height: int) -> None:
     """Raise `WatermarkError` for frames that are too small or too long for the lattice."""
     short, long = sorted((width, height))
     if short < SMALLEST_SIDE_PX:
-        raise WatermarkError(f"frames must be at least {SMALLEST_SIDE_PX} px on each side, got {width}x{height}")
+        raise WatermarkError(
+            f"frames must be at least {SMALLEST_SIDE_PX} px on each side, got {width}x{height}"
+        )
     if long > LONGEST_ASPECT * short:
-        raise WatermarkError(f"frames may be {LONGEST_ASPECT:g} times as long as wide at most, got {width}x{height}")
+        raise WatermarkError(
+            f"frames may be {LONGEST_ASPECT:g} times as long as wide at most, got {width}x{height}"
+        )

@@ -45,7 +45,7 @@ class VideoPattern:
         row = segment % SEGMENTS
         data = (self.signs[row] * coded[self.owner[row]]).reshape(GRID, GRID)
         pilot = self.pilot if row % 2 == 0 else -self.pilot
-        return (1 - PILOT_SHARE) ** 0.5 * data + PILOT_SHARE**0.5 * pilot
+        return data * float((1 - PILOT_SHARE) ** 0.5) + pilot * float(PILOT_SHARE**0.5)
 
 
 @lru_cache(maxsize=4)

@@ -56,9 +56,7 @@ def detect_audio(blocks: Iterable[Tensor], keys: Sequence[MarkKey], *, sample_ra
         if search.payload is not None:
             return search.detection()
     if total < SHORTEST_S * sample_rate:
-        raise WatermarkError(
-            f"only {total / sample_rate:.2f} s of sound: a mark needs {SHORTEST_S:g} s at least"
-        )
+        raise WatermarkError(f"only {total / sample_rate:.2f} s of sound: a mark needs {SHORTEST_S:g} s at least")
     search.look()
     return search.detection()
 

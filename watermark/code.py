@@ -50,9 +50,7 @@ def encode(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return coded.reshape(-1)
 
 
-def decode(
-    soft: NDArray[np.float64], header: NDArray[np.uint8], *, list_size: int = LIST_SIZE
-) -> NDArray[np.uint8]:
+def decode(soft: NDArray[np.float64], header: NDArray[np.uint8], *, list_size: int = LIST_SIZE) -> NDArray[np.uint8]:
     """The most likely messages whose first 16 bits are `header`, best first: uint8 [<= list_size, 128].
 
     `soft` [512] is proportional to the log-likelihood ratio of each coded bit, positive for a 1.

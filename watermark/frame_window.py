@@ -39,17 +39,13 @@ class FrameWindow:
     def push(self, frames: Tensor, times: Sequence[Fraction]) -> None:
         """Add frames uint8 [N, 3, H, W] shown at `times` seconds, ascending."""
         if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
-            raise WatermarkError(
-                f"frames must be uint8 [N, 3, H, W], got {frames.dtype} {list(frames.shape)}"
-            )
+            raise WatermarkError(f"frames must be uint8 [N, 3, H, W], got {frames.dtype} {list(frames.shape)}")
         if len(times) != len(frames):
             raise WatermarkError(f"every frame needs a time: {len(frames)} frames, {len(times)} times")
         size = (int(frames.shape[2]), int(frames.shape[3]))
         self._size = self._size or _checked(size)
         if size != self._size:
-            raise WatermarkError(
-                f"the frame size changed from {self._size} to {size} (height, width) on the way"
-            )
+            raise WatermarkError(f"the frame size changed from {self._size} to {size} (height, width) on the way")
         rows, columns = (_reduce_matrix(side, min(size)).to(frames.device) for side in size)
         for frame, time in zip(frames, times, strict=True):
             small = (rows @ (luma_of(frame[None])[0] - 128) @ columns.T).cpu()

@@ -21,9 +21,7 @@ class MarkKey:
 
     def __post_init__(self) -> None:
         if not isinstance(self.secret, bytes) or len(self.secret) != SECRET_BYTES:
-            raise WatermarkError(
-                f"a mark key's secret is {SECRET_BYTES} bytes; make one with MarkKey.generate()"
-            )
+            raise WatermarkError(f"a mark key's secret is {SECRET_BYTES} bytes; make one with MarkKey.generate()")
         if isinstance(self.key_id, bool) or not isinstance(self.key_id, int):
             raise WatermarkError(f"a key id is an integer, not {type(self.key_id).__name__}")
         if not 0 <= self.key_id < 1 << KEY_ID_BITS:
@@ -43,7 +41,5 @@ class MarkKey:
     def from_bytes(cls, data: bytes) -> MarkKey:
         """The inverse of `to_bytes`; anything else is a `WatermarkError`."""
         if len(data) != len(MAGIC) + 2 + SECRET_BYTES or data[: len(MAGIC)] != MAGIC:
-            raise WatermarkError(
-                f"not a mark key: expected {len(MAGIC) + 2 + SECRET_BYTES} bytes from to_bytes()"
-            )
+            raise WatermarkError(f"not a mark key: expected {len(MAGIC) + 2 + SECRET_BYTES} bytes from to_bytes()")
         return cls(data[len(MAGIC) + 2 :], int.from_bytes(data[len(MAGIC) : len(MAGIC) + 2], "big"))

@@ -55,14 +55,10 @@ class VideoEmbedder:
     def push(self, frames: Tensor) -> Tensor:
         """Marked copies of frames uint8 [N, 3, H, W], same shape, type and device."""
         if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
-            raise WatermarkError(
-                f"frames must be uint8 [N, 3, H, W], got {frames.dtype} {list(frames.shape)}"
-            )
+            raise WatermarkError(f"frames must be uint8 [N, 3, H, W], got {frames.dtype} {list(frames.shape)}")
         if frames.shape[2:] != (self._height, self._width):
             came = f"{frames.shape[3]}x{frames.shape[2]}"
-            raise WatermarkError(
-                f"this embedder was made for {self._width}x{self._height} frames, got {came}"
-            )
+            raise WatermarkError(f"this embedder was made for {self._width}x{self._height} frames, got {came}")
         batch = CUDA_BATCH if frames.is_cuda else 1
         marked = torch.empty_like(frames)
         for start in range(0, len(frames), batch):
@@ -97,9 +93,7 @@ class VideoEmbedder:
         if device not in self._matrices:
             short = min(self._height, self._width)
             made = [
-                make(side, short)
-                for make in (shrink_matrix, spread_matrix)
-                for side in (self._height, self._width)
+                make(side, short) for make in (shrink_matrix, spread_matrix) for side in (self._height, self._width)
             ]
             self._matrices[device] = (
                 made[0].to(device),
@@ -114,10 +108,6 @@ def check_frame_size(width: int, height: int) -> None:
     """Raise `WatermarkError` for frames that are too small or too long for the lattice."""
     short, long = sorted((width, height))
     if short < SMALLEST_SIDE_PX:
-        raise WatermarkError(
-            f"frames must be at least {SMALLEST_SIDE_PX} px on each side, got {width}x{height}"
-        )
+        raise WatermarkError(f"frames must be at least {SMALLEST_SIDE_PX} px on each side, got {width}x{height}")
     if long > LONGEST_ASPECT * short:
-        raise WatermarkError(
-            f"frames may be {LONGEST_ASPECT:g} times as long as wide at most, got {width}x{height}"
-        )
+        raise WatermarkError(f"frames may be {LONGEST_ASPECT:g} times as long as wide at most, got {width}x{height}")

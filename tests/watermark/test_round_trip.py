@@ -12,9 +12,7 @@ KEY = MarkKey(bytes(range(32)), 7)
 
 def test_a_marked_video_gives_its_payload_back() -> None:
     base = torch.rand(1, 3, 33, 33, generator=torch.Generator().manual_seed(1)) * 200
-    still = (
-        torch.nn.functional.interpolate(base, size=(256, 256), mode="bicubic").clamp(0, 255).to(torch.uint8)
-    )
+    still = torch.nn.functional.interpolate(base, size=(256, 256), mode="bicubic").clamp(0, 255).to(torch.uint8)
     frames = still.repeat(50, 1, 1, 1)
     marked = VideoEmbedder(KEY, Payload(99), width=256, height=256, fps=Fraction(25)).push(frames)
     block = SimpleNamespace(frames=marked, times=[Fraction(i, 25) for i in range(50)])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from generator.studio.procedural_skin import Complexion, Noise3D, eye_colour, skin_colour
 from generator.studio.rig_mesh import HEAD_CENTRE, Material, Region, RigMesh, rotation
-from generator.studio.still_renderer import Camera, Surface, ambient_occlusion, rasterise, scatter, soft_shadow
+from generator.studio.still_renderer import Camera, ambient_occlusion, rasterise, scatter, soft_shadow
 from generator.studio.strand_hair import Strands, draw, grow_brow, grow_hair, grow_lashes, scalp_weight
 
 Array = NDArray[np.float32]
@@ -69,13 +69,12 @@ class Portrait:
         skin = (seen & ~eyes).astype(np.float32)
         light = scatter(light, skin, self.px_per_cm)
         colour = albedo * light + self._shine(normal, shadow, sky, eyes, position)[..., None]
-        canvas = self._background()
+        behind = self._background()
         alpha = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 0.8)[..., None]
         body = _srgb(np.where(seen[..., None], colour, cv2.blur(colour, (5, 5)) * 1.4))
-        canvas = (canvas * (1 - alpha) + body * 255 * alpha).astype(np.uint8)
-        canvas = self._dress(canvas, normal, position)
-        canvas = self._paint_hair(canvas)
-        return cv2.resize(canvas, None, fx=1 / OVERSAMPLING, fy=1 / OVERSAMPLING, interpolation=cv2.INTER_AREA)
+        canvas = (behind * (1 - alpha) + body * 255 * alpha).astype(np.uint8)
+        dressed = self._paint_hair(self._dress(canvas))
+        return cv2.resize(dressed, None, fx=1 / OVERSAMPLING, fy=1 / OVERSAMPLING, interpolation=cv2.INTER_AREA)
 
     def _per_pixel(self, of_face: NDArray[np.uint8]) -> NDArray[np.int32]:
         return np.where(self.surface.covered, of_face[self.surface.triangle], -1).astype(np.int32)
@@ -127,7 +126,7 @@ class Portrait:
     def _shine(self, normal: Array, shadow: Array, sky: Array, eyes: NDArray[np.bool_], position: Array) -> Array:
         def lobe(n: Array, light: Array, gloss: float) -> Array:
             half = light / np.linalg.norm(light) + np.array([0, 0, 1], np.float32)
-            half /= np.linalg.norm(half)
+            half = half / np.linalg.norm(half)
             return np.asarray(np.clip(n @ half, 0, 1) ** gloss, np.float32)
 
         oily = 0.035 * lobe(normal, KEY_LIGHT, 18) + 0.03 * lobe(normal, KEY_LIGHT, 60)
@@ -152,7 +151,7 @@ class Portrait:
         shade = 0.80 + 0.24 * glow - 0.10 * y + 0.012 * cloth
         return np.asarray(np.clip(np.array([138, 147, 158], np.float32) * shade[..., None], 0, 255), np.float32)
 
-    def _dress(self, canvas: NDArray[np.uint8], normal: Array, position: Array) -> NDArray[np.uint8]:
+    def _dress(self, canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A plain crew-neck sweater over the bust, with shoulders that reach the edge of the picture."""
         size = self.camera.size_px
         neck = self.camera.project(np.array([[-6.5, -10.7, 1.5], [0, -15.0, 6.0], [6.5, -10.7, 1.5]], np.float32))
@@ -178,7 +177,12 @@ class Portrait:
         near_collar = np.zeros((size, size), np.uint8)
         width = round(0.026 * size)
         cv2.polylines(
-            near_collar, [np.round(collar + [0, width * 0.55]).astype(np.int32)], False, 255, width, cv2.LINE_AA
+            near_collar,
+            [np.round(collar + np.array([0, width * 0.55])).astype(np.int32)],
+            False,
+            255,
+            width,
+            cv2.LINE_AA,
         )
         band = near_collar.astype(np.float32)[..., None] / 255 * mask[..., None]
         knit = 1 + 0.09 * np.sin((x + 0.3 * y) * 0.75)
@@ -207,8 +211,8 @@ class Portrait:
             ((42, 43, 44, 45), (42, 47, 46, 45), 1.0),
         ):
             dark = np.array([0.012, 0.009, 0.008], np.float32)
-            for ids, count, is_upper in ((upper, 90, True), (lower, 36, False)):
-                lashes = grow_lashes(lm[list(ids)], count, rng, outwards=outwards, upper=is_upper)
+            for edge, count, is_upper in ((upper, 90, True), (lower, 36, False)):
+                lashes = grow_lashes(lm[list(edge)], count, rng, outwards=outwards, upper=is_upper)
                 canvas = self._stroke(canvas, lashes, dark, light, blend=0.6 if is_upper else 0.25)
         return canvas
 

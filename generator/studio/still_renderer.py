@@ -85,7 +85,7 @@ def soft_shadow(v: Array, faces: NDArray[np.int32], position: Array, light: Arra
     """Share of the light that reaches each pixel's position [H, W, 3]: shadow map with a wide filter, [H, W]."""
     forward = light / np.linalg.norm(light)
     right = np.cross([0, 1, 0], forward)
-    right /= np.linalg.norm(right)
+    right = right / np.linalg.norm(right)
     up = np.cross(forward, right)
     axes = np.stack([right, -up, -forward], 1).astype(np.float32)
     seen = v @ axes

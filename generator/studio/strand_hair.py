@@ -36,7 +36,7 @@ def scalp_weight(neutral: Array, skin: NDArray[np.bool_]) -> Array:
 
 def comb(at: Array, part_x: float) -> Array:
     """Direction of growth [N, 3] at positions [N, 3]: away from the parting, down at the sides, back overall."""
-    x, y, z = at.T
+    x, z = at[:, 0], at[:, 2]
     away = np.tanh((x - part_x) / 0.8)
     at_side = np.clip((np.abs(x) - 4.6) / 2.6, 0, 1)
     front = np.clip((z - 2.0) / 5.0, 0, 1)
@@ -119,9 +119,16 @@ def grow_lashes(lid: Array, count: int, rng: np.random.Generator, *, outwards: f
 
 
 def draw(
-    picture: NDArray[np.uint8], cover: NDArray[np.uint8], strands: Strands, camera: Camera, depth: Array, *, colour: Array, light: Array,
-    thickness: int = 1, hide_cm: float = 0.5,
-) -> None:  # fmt: skip
+    picture: NDArray[np.uint8],
+    cover: NDArray[np.uint8],
+    strands: Strands,
+    camera: Camera,
+    depth: Array,
+    *,
+    colour: Array,
+    light: Array,
+    hide_cm: float = 0.5,
+) -> None:
     """Paint strands on `picture` [H, W, 3] and `cover` [H, W], far ones first; what the head hides is left out."""
     count, steps, _ = strands.points.shape
     px = camera.project(strands.points.reshape(-1, 3)).reshape(count, steps, 3)
@@ -145,5 +152,5 @@ def draw(
                 value = 255 * np.sqrt(linear.clip(0, 1))
                 a = (round(column[k] * 16), round(row[k] * 16))
                 b = (round(column[k + 1] * 16), round(row[k + 1] * 16))
-                cv2.line(picture, a, b, tuple(map(float, value)), thickness, cv2.LINE_AA, 4)
-                cv2.line(cover, a, b, 255, thickness, cv2.LINE_AA, 4)
+                cv2.line(picture, a, b, tuple(map(float, value)), 1, cv2.LINE_AA, 4)
+                cv2.line(cover, a, b, 255, 1, cv2.LINE_AA, 4)

@@ -56,7 +56,8 @@ def front_vertices(rig: RigMesh, keep: NDArray[np.int64], spacing_cm: float) -> 
     cell = np.floor(rig.neutral[skin] / spacing[:, None]).astype(np.int64)
     key = np.c_[cell, (spacing < spacing_cm).astype(np.int64)]
     _, first = np.unique(key, axis=0, return_index=True)
-    return np.unique(np.concatenate([keep, skin[first]]))
+    kept: NDArray[np.int64] = np.unique(np.concatenate([keep, skin[first]]))
+    return kept
 
 
 def _visible(rig: RigMesh, head: Array, px_per_cm: float = 20.0) -> NDArray[np.bool_]:
@@ -71,7 +72,8 @@ def _visible(rig: RigMesh, head: Array, px_per_cm: float = 20.0) -> NDArray[np.b
         cv2.fillConvexPoly(depth, px[triangle], float(v[triangle, 2].mean()))
     inside = np.clip(px, 0, size - 1)
     facing = (rig.normals(rig.neutral) @ head.T)[:, 2] > 0.05
-    return facing & (v[:, 2] > depth[inside[:, 1], inside[:, 0]] - 0.25)
+    seen: NDArray[np.bool_] = facing & (v[:, 2] > depth[inside[:, 1], inside[:, 0]] - 0.25)
+    return seen
 
 
 def mouth_sprite(rig: RigMesh, *, upper: bool) -> tuple[NDArray[np.uint8], Array]:

@@ -1,0 +1,1 @@
+"""Training of the generator's networks. Not part of the installed packages."""

@@ -118,16 +118,12 @@ def _decoded_audio(
             raise _no_sound(name, "its packets hold no sensible amount of sound")
         for frame in frames:
             if not 0 < frame.sample_rate <= MAX_AUDIO_RATE or len(frame.layout.channels) > MAX_AUDIO_CHANNELS:
-                raise _no_sound(
-                    name, f"its sound has {frame.sample_rate} Hz, {len(frame.layout.channels)} channels"
-                )
+                raise _no_sound(name, f"its sound has {frame.sample_rate} Hz, {len(frame.layout.channels)} channels")
             if frame.samples:
                 yield frame
 
 
-def _leading_silence(
-    frame: AudioFrame, container: av.container.InputContainer, sample_rate: int, name: str
-) -> int:
+def _leading_silence(frame: AudioFrame, container: av.container.InputContainer, sample_rate: int, name: str) -> int:
     """Samples of silence between the start of the file and the first sound."""
     if frame.pts is None or not frame.time_base:
         return 0

@@ -26,9 +26,7 @@ _AUDIO_ENCODERS = {"aac": ("aac", "mp4"), "opus": ("libopus", "ogg"), "mp3": ("l
 _OPUS_RATE = 48000
 
 
-def codec_round_trip(
-    frames: Tensor, *, fps: Fraction = Fraction(25), crf: int, codec: VideoCodec = "h264"
-) -> Tensor:
+def codec_round_trip(frames: Tensor, *, fps: Fraction = Fraction(25), crf: int, codec: VideoCodec = "h264") -> Tensor:
     """Frames uint8 [N, 3, H, W] after encoding at `crf` and decoding, same shape, on the CPU.
 
     Odd sizes are padded by their last row and column for the encoder and cut back.
@@ -49,9 +47,7 @@ def codec_round_trip(
     return decoded.contiguous()
 
 
-def audio_round_trip(
-    samples: Tensor, *, sample_rate: int, codec: AudioCodec = "aac", bit_rate: int = 64000
-) -> Tensor:
+def audio_round_trip(samples: Tensor, *, sample_rate: int, codec: AudioCodec = "aac", bit_rate: int = 64000) -> Tensor:
     """Sound float32 [n] mono after encoding at `bit_rate` bit/s and decoding, same length, in step, on the CPU."""
     if samples.dtype != torch.float32 or samples.ndim != 1 or not samples.numel():
         raise ValueError(f"expected float32 [n], got {samples.dtype} {list(samples.shape)}")
@@ -82,9 +78,7 @@ def _encoded_audio(
     encoder, form = _AUDIO_ENCODERS[codec]
     data = io.BytesIO()
     with av.open(data, "w", format=form) as container:
-        stream = container.add_stream(
-            encoder, rate=_OPUS_RATE if codec == "opus" else sample_rate, layout="mono"
-        )
+        stream = container.add_stream(encoder, rate=_OPUS_RATE if codec == "opus" else sample_rate, layout="mono")
         stream.codec_context.bit_rate = bit_rate
         stream.codec_context.open()
         resampler = av.AudioResampler(

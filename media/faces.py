@@ -95,9 +95,7 @@ def _square_place(box: Box, scale: float) -> tuple[int, int, int]:
 def _as_pixels(square: Tensor, side_px: int) -> Tensor:
     """A square uint8 [3, S, S] resized, smoothed against aliasing when it shrinks."""
     size = (side_px, side_px)
-    resized = interpolate(
-        square[None].float(), size=size, mode="bilinear", antialias=True, align_corners=False
-    )
+    resized = interpolate(square[None].float(), size=size, mode="bilinear", antialias=True, align_corners=False)
     return resized[0].round().clamp(0, 255).to(torch.uint8)
 
 

@@ -93,9 +93,7 @@ def _decoding(name: str) -> Iterator[None]:
     except MediaError:
         raise
     except UnidentifiedImageError as error:
-        raise _refusal(
-            name, "a PNG, JPEG or WebP picture", "it is none", "Save the picture as PNG."
-        ) from error
+        raise _refusal(name, "a PNG, JPEG or WebP picture", "it is none", "Save the picture as PNG.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _refusal(
             name, f"at most {MAX_PORTRAIT_PIXELS} pixels", "it would unpack to more", "Scale it down."

@@ -189,9 +189,7 @@ class _Picture:
     def __init__(self, frame: av.VideoFrame, max_side_px: int | None) -> None:
         scale = min(1.0, (max_side_px or MAX_SIDE_PX) / max(frame.width, frame.height))
         self._orientation = frame_orientation(frame)
-        self._converter = RgbConverter(
-            max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
-        )
+        self._converter = RgbConverter(max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
 
     def shown(self, frame: av.VideoFrame) -> Tensor:
         """The frame as uint8 [H, W, 3]."""

@@ -8,7 +8,7 @@ FOLDER holds `grid/` (clips, tracks, phones) and `speech/` (LJSpeech sentences);
 is measured, without a checkpoint on a random network of the same size.
 
 The GRID talkers tested here (C, F, H, I) and the LJSpeech reader were never trained on. LJSpeech phone times are in
-`ljspeech_phones.csv` (pocketsphinx 5.1.1; 25 sentences whose words are all in its dictionary).
+`ljspeech_phones.csv` (pocketsphinx 5.1.1; 26 sentences whose words are all in its dictionary).
 """
 
 from __future__ import annotations

@@ -1,0 +1,145 @@
+"""The detector's score over time as an inline SVG: a large one for a report, a small one for a table row."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from detector import FrameScore
+from markupsafe import Markup
+
+WIDTH_PX, HEIGHT_PX = 760, 168
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 46, 12, 12, 30
+SPARK_WIDTH_PX, SPARK_HEIGHT_PX = 160, 32
+MOST_POINTS = 600
+TICK_STEPS_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+def timeline_svg(frames: Sequence[FrameScore], *, duration_s: float, threshold: float | None = None) -> Markup:
+    """Score (0 to 1) against time, with the threshold and the stretches where no face could be scored."""
+    span_s = max(duration_s, 1e-3)
+    plot_width, plot_height = WIDTH_PX - LEFT_PX - RIGHT_PX, HEIGHT_PX - TOP_PX - BOTTOM_PX
+
+    def x(time_s: float) -> float:
+        return LEFT_PX + plot_width * min(max(time_s / span_s, 0.0), 1.0)
+
+    def y(score: float) -> float:
+        return TOP_PX + plot_height * (1.0 - score)
+
+    points = thin_out(worst_face(frames), MOST_POINTS)
+    parts = [*_axes(x, y, span_s), *_gaps(points, x, span_s)]
+    if threshold is not None:
+        parts.append(
+            f'<line class="threshold" x1="{LEFT_PX}" x2="{WIDTH_PX - RIGHT_PX}" '
+            f'y1="{y(threshold):.1f}" y2="{y(threshold):.1f}"/>'
+        )
+    parts += [f'<polyline class="score" points="{run}"/>' for run in _runs(points, x, y)]
+    if len(points) <= 120:
+        parts += [
+            f'<circle class="dot" cx="{x(time_s):.1f}" cy="{y(score):.1f}" r="2.6"/>'
+            for time_s, score in points
+            if score is not None
+        ]
+    return _svg(WIDTH_PX, HEIGHT_PX, "timeline", describe(points), parts)
+
+
+def sparkline_svg(frames: Sequence[FrameScore], *, duration_s: float) -> Markup:
+    """The same line, small, without axes."""
+    span_s = max(duration_s, 1e-3)
+
+    def x(time_s: float) -> float:
+        return 2 + (SPARK_WIDTH_PX - 4) * min(max(time_s / span_s, 0.0), 1.0)
+
+    def y(score: float) -> float:
+        return 2 + (SPARK_HEIGHT_PX - 4) * (1.0 - score)
+
+    points = thin_out(worst_face(frames), SPARK_WIDTH_PX)
+    middle = f'<line class="grid" x1="2" x2="{SPARK_WIDTH_PX - 2}" y1="{y(0.5):.1f}" y2="{y(0.5):.1f}"/>'
+    lines = [f'<polyline class="score" points="{run}"/>' for run in _runs(points, x, y)]
+    return _svg(SPARK_WIDTH_PX, SPARK_HEIGHT_PX, "spark", describe(points), [middle, *lines])
+
+
+Point = tuple[float, float | None]
+
+
+def worst_face(frames: Sequence[FrameScore]) -> list[Point]:
+    """(time, score) per frame: the most suspicious face of each, None where no face was scored."""
+    ordered = sorted(frames, key=lambda frame: frame.time_s)
+    points: list[Point] = []
+    for time_s, faces in groupby(ordered, key=lambda frame: float(frame.time_s)):
+        scores = [face.score for face in faces if face.score is not None]
+        points.append((time_s, max(scores) if scores else None))
+    return points
+
+
+def thin_out(points: Sequence[Point], most: int) -> list[Point]:
+    """At most `most` points; of each stretch the most suspicious one stays."""
+    if len(points) <= most:
+        return list(points)
+    edges = [round(i * len(points) / most) for i in range(most + 1)]
+    stretches = (points[a:b] for a, b in zip(edges, edges[1:], strict=False))
+    return [max(stretch, key=lambda point: -1.0 if point[1] is None else point[1]) for stretch in stretches]
+
+
+def describe(points: Sequence[Point]) -> str:
+    """The plot in a sentence, for those who don't see it."""
+    scores = [score for _, score in points if score is not None]
+    if not scores:
+        return "No frame could be scored."
+    return (
+        f"Score over time: {len(scores)} of {len(points)} sampled frames scored, lowest {min(scores):.2f}, "
+        f"mean {sum(scores) / len(scores):.2f}, highest {max(scores):.2f}."
+    )
+
+
+def _runs(points, x, y) -> list[str]:  # type: ignore[no-untyped-def]  # two scales, each float -> float
+    """Unbroken stretches of scored frames as SVG point lists."""
+    runs = []
+    for scored, stretch in groupby(points, key=lambda point: point[1] is not None):
+        if scored:
+            runs.append(" ".join(f"{x(time_s):.1f},{y(score):.1f}" for time_s, score in stretch))
+    return runs
+
+
+def _axes(x, y, span_s: float) -> list[str]:  # type: ignore[no-untyped-def]
+    parts = []
+    for score in (0.0, 0.5, 1.0):
+        parts.append(
+            f'<line class="grid" x1="{LEFT_PX}" x2="{WIDTH_PX - RIGHT_PX}" y1="{y(score):.1f}" y2="{y(score):.1f}"/>'
+            f'<text x="{LEFT_PX - 8}" y="{y(score) + 4:.1f}" text-anchor="end">{score:g}</text>'
+        )
+    step_s = next((step for step in TICK_STEPS_S if span_s / step <= 10), span_s / 10)
+    for tick in range(int(span_s / step_s + 1e-9) + 1):
+        time_s = tick * step_s
+        parts.append(
+            f'<text x="{x(time_s):.1f}" y="{HEIGHT_PX - 8}" text-anchor="middle">{_clock(time_s)}</text>'
+        )
+    return parts
+
+
+def _gaps(points: Sequence[Point], x, span_s: float) -> list[str]:  # type: ignore[no-untyped-def]
+    """Shaded stretches without a score, half a sample to either side."""
+    half_s = 0.5 * span_s / max(len(points), 1)
+    parts = []
+    for scored, group in groupby(points, key=lambda point: point[1] is not None):
+        stretch = list(group)
+        if not scored:
+            left, right = x(stretch[0][0] - half_s), x(stretch[-1][0] + half_s)
+            parts.append(
+                f'<rect class="gap" x="{left:.1f}" y="{TOP_PX}" width="{right - left:.1f}" '
+                f'height="{HEIGHT_PX - TOP_PX - BOTTOM_PX}"/>'
+            )
+    return parts
+
+
+def _clock(time_s: float) -> str:
+    if time_s < 60:
+        return f"{time_s:g} s"
+    return f"{int(time_s // 60)}:{int(time_s % 60):02d}"
+
+
+def _svg(width: int, height: int, name: str, description: str, parts: Sequence[str]) -> Markup:
+    """Only numbers and our own words enter `parts`, so joining them is safe."""
+    return Markup(  # noqa: S704
+        f'<svg class="{name}" viewBox="0 0 {width} {height}" role="img" aria-label="{description}">'
+        + "".join(parts)
+        + "</svg>"
+    )

@@ -1,0 +1,62 @@
+"""Where a clip comes from: C2PA signing, two-engine verification, manifest repository, transparency log."""
+
+from provenance.certificate_rules import BrokenRule, lint_claim_chain, lint_time_stamping_certificate
+from provenance.checkpoint import Checkpoint, verify_checkpoint
+from provenance.clip_fingerprint import MATCH_DISTANCE, clip_fingerprint, fingerprint_distance
+from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding
+from provenance.errors import (
+    CertificateError,
+    LogError,
+    ProofError,
+    ProvenanceError,
+    RepositoryError,
+    SettingsError,
+    SigningError,
+    TimeStampError,
+)
+from provenance.manifest import SOFT_BINDING_ALGORITHM, ClipManifest, Ingredient
+from provenance.pki import SigningIdentity, TrustAnchors, create_pki
+from provenance.repository import ManifestRepository, StoredManifest
+from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
+from provenance.signing import sign_clip
+from provenance.tlog_proof import CheckedProof, verify_log_proof
+from provenance.transparency_log import TransparencyLog
+from provenance.verification import verify_clip
+
+__all__ = [
+    "MATCH_DISTANCE",
+    "SOFT_BINDING_ALGORITHM",
+    "BrokenRule",
+    "CertificateError",
+    "CheckedProof",
+    "Checkpoint",
+    "ClipManifest",
+    "CredentialsReport",
+    "EngineVerdict",
+    "Finding",
+    "Ingredient",
+    "LogError",
+    "ManifestRepository",
+    "ProofError",
+    "ProvenanceError",
+    "RepositoryError",
+    "SettingsError",
+    "SigningError",
+    "SigningIdentity",
+    "StoredManifest",
+    "TimeStampError",
+    "TransparencyLog",
+    "TrustAnchors",
+    "clip_fingerprint",
+    "create_pki",
+    "fingerprint_distance",
+    "leaf_hash",
+    "lint_claim_chain",
+    "lint_time_stamping_certificate",
+    "sign_clip",
+    "verify_checkpoint",
+    "verify_clip",
+    "verify_consistency",
+    "verify_inclusion",
+    "verify_log_proof",
+]

@@ -1,0 +1,118 @@
+"""The boxes of an MP4 family file that the C2PA hard binding leaves out, found by our own parser.
+
+`c2pa.hash.bmff` excludes `ftyp`, `mfra` and, in many files, `free` and `skip`; both engines read a file whose
+excluded boxes were changed or added as trusted. ISO/IEC 14496-12 section 4.2 describes the box header.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from provenance.errors import ProvenanceError
+
+C2PA_BOX_ID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+ALWAYS_EXCLUDED = ("ftyp", "mfra")
+PADDING = ("free", "skip")
+MAX_BOXES = 100_000
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Box:
+    """A top-level box: where it starts, header and whole length in bytes; `uuid` for extended types."""
+
+    kind: str
+    offset: int
+    header_bytes: int
+    length: int
+    uuid: bytes | None = None
+
+    @property
+    def is_c2pa(self) -> bool:
+        """Whether this is a C2PA box (manifest store or Merkle data)."""
+        return self.uuid == C2PA_BOX_ID
+
+
+@dataclass(frozen=True)
+class UnhashedBox:
+    """A box outside the hard binding; `payload_is_zero` tells padding from content."""
+
+    kind: str
+    offset: int
+    length: int
+    payload_is_zero: bool
+
+
+def looks_like_bmff(head: bytes) -> bool:
+    """Whether the first 12 bytes are those of an MP4 family file."""
+    return len(head) >= 8 and head[4:8] in (b"ftyp", b"styp", b"moov", b"wide", b"mdat", b"free", b"skip")
+
+
+def top_level_boxes(file: BinaryIO) -> tuple[Box, ...]:
+    """All top-level boxes in order; raises ProvenanceError where the chain of boxes breaks."""
+    end = file.seek(0, os.SEEK_END)
+    boxes: list[Box] = []
+    offset = 0
+    while offset < end:
+        if len(boxes) >= MAX_BOXES:
+            raise ProvenanceError(f"MP4: more than {MAX_BOXES} top-level boxes")
+        box = _read_header(file, offset, end)
+        boxes.append(box)
+        offset += box.length
+    return tuple(boxes)
+
+
+def _read_header(file: BinaryIO, offset: int, end: int) -> Box:
+    file.seek(offset)
+    head = file.read(32)
+    size = int.from_bytes(head[:4], "big")
+    header_bytes = 8
+    if size == 1:
+        size, header_bytes = int.from_bytes(head[8:16], "big"), 16
+    elif size == 0:  # to the end of the file
+        size = end - offset
+    uuid = None
+    if head[4:8] == b"uuid":
+        uuid, header_bytes = head[header_bytes : header_bytes + 16], header_bytes + 16
+    if size < header_bytes or offset + size > end or len(head) < header_bytes:
+        raise ProvenanceError(f"MP4: the box at byte {offset} claims {size} bytes, {end - offset} are left")
+    return Box(head[4:8].decode("latin-1"), offset, header_bytes, size, uuid)
+
+
+def unhashed_boxes(file: BinaryIO, boxes: Iterable[Box], excluded_kinds: Iterable[str]) -> tuple[UnhashedBox, ...]:
+    """The boxes that the hard binding with these exclusions does not cover, the C2PA box itself left out."""
+    kinds = frozenset(excluded_kinds)
+    return tuple(
+        UnhashedBox(box.kind, box.offset, box.length, _is_zero(file, box))
+        for box in boxes
+        if box.kind in kinds and not box.is_c2pa
+    )
+
+
+def hash_unhashed_boxes(file: BinaryIO, boxes: Iterable[Box]) -> str:
+    """SHA-256 hex over every whole box that a hard binding may leave out (`ftyp`, `mfra`), in file order."""
+    digest = hashlib.sha256()
+    for box in boxes:
+        if box.kind in ALWAYS_EXCLUDED:
+            file.seek(box.offset)
+            left = box.length
+            while left:
+                part = file.read(min(left, _READ_BYTES))
+                if not part:
+                    raise ProvenanceError(f"MP4: the file ended inside the {box.kind} box")
+                digest.update(part)
+                left -= len(part)
+    return digest.hexdigest()
+
+
+def _is_zero(file: BinaryIO, box: Box) -> bool:
+    file.seek(box.offset + box.header_bytes)
+    left = box.length - box.header_bytes
+    while left:
+        part = file.read(min(left, _READ_BYTES))
+        if not part or part.count(0) != len(part):
+            return False
+        left -= len(part)
+    return True

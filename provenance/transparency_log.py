@@ -1,0 +1,235 @@
+"""An append-only log in SQLite: RFC 6962 tree, C2SP checkpoints, one durable transaction per append.
+
+Every hash of a complete subtree is stored once, so an append costs O(1) amortised and a proof O(log n).
+Several threads and processes may append: each append holds the write lock from reading the size to commit.
+A checkpoint is signed only after the tree was shown to extend the last one signed.
+"""
+
+import base64
+import contextlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from provenance.checkpoint import Checkpoint, sign_checkpoint
+from provenance.errors import LogError, ProofError
+from provenance.rfc6962 import (
+    completed_nodes,
+    consistency_path,
+    inclusion_path,
+    leaf_hash,
+    tree_root,
+    verify_consistency,
+)
+from provenance.signed_note import check_key_name
+from provenance.sqlite_file import open_database
+from provenance.tlog_proof import format_log_proof
+
+MAX_ENTRY_BYTES = 65_535  # so that entries fit the tile format's 16-bit length
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE entries (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
+CREATE TABLE nodes (level INTEGER, position INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, position))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE head (only INTEGER PRIMARY KEY CHECK (only = 1), origin TEXT NOT NULL, size INTEGER NOT NULL)
+    STRICT;
+CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
+CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER entries_keep BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER nodes_stay BEFORE UPDATE ON nodes BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER nodes_keep BEFORE DELETE ON nodes BEGIN SELECT RAISE(ABORT, 'append only'); END;
+"""
+
+
+class TransparencyLog:
+    """The log kept in the SQLite file `path` (made 0600 if missing) under the name `origin`.
+
+    Without a `signer` entries can be read, appended and proven against the last signed checkpoint, but none
+    is signed. Use as a context manager, or `close`.
+    """
+
+    def __init__(self, path: Path, *, origin: str, signer: Ed25519PrivateKey | None) -> None:
+        check_key_name(origin)
+        self._path, self._origin, self._signer = path, origin, signer
+        self._lock = threading.RLock()
+        self._database = open_database(path, _SCHEMA, version=_SCHEMA_VERSION, error=LogError)
+        with self._write():
+            self._database.execute("INSERT OR IGNORE INTO head VALUES (1, ?, 0)", (origin,))
+            (kept,) = self._database.execute("SELECT origin FROM head").fetchone()
+        if kept != origin:
+            self._database.close()
+            raise LogError(f"{path}: this is the log of {kept}, not of {origin}")
+
+    def __enter__(self) -> "TransparencyLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database file."""
+        with self._lock:
+            self._database.close()
+
+    @property
+    def origin(self) -> str:
+        """The name under which checkpoints are signed."""
+        return self._origin
+
+    @property
+    def size(self) -> int:
+        """How many entries the log holds now."""
+        with self._lock:
+            return self._read_size()
+
+    def append(self, entry: bytes) -> int:
+        """Append one entry durably; returns its index."""
+        return self.append_all([entry])[0]
+
+    def append_all(self, entries: Sequence[bytes]) -> range:
+        """Append several entries in one transaction; returns their indices. All or none are stored."""
+        for entry in entries:
+            if len(entry) > MAX_ENTRY_BYTES:
+                raise LogError(f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {len(entry)}; log its digest instead")
+        with self._write():
+            size = self._read_size()
+            nodes: dict[tuple[int, int], bytes] = {}
+
+            def read(level: int, position: int) -> bytes:
+                return nodes.get((level, position)) or self._read_node(level, position)
+
+            for index, entry in enumerate(entries, start=size):
+                for level, position, value in completed_nodes(index, leaf_hash(entry), read):
+                    nodes[level, position] = value
+            self._database.executemany(
+                "INSERT INTO entries VALUES (?, ?)", ((size + i, entry) for i, entry in enumerate(entries))
+            )
+            self._database.executemany(
+                "INSERT INTO nodes VALUES (?, ?, ?)",
+                ((level, at, value) for (level, at), value in nodes.items()),
+            )
+            self._database.execute("UPDATE head SET size = ?", (size + len(entries),))
+        return range(size, size + len(entries))
+
+    def entry(self, index: int) -> bytes:
+        """The entry at `index`; LogError when there is none."""
+        with self._lock:
+            row = self._database.execute("SELECT entry FROM entries WHERE number = ?", (index,)).fetchone()
+        if row is None:
+            raise LogError(f"{self._path}: holds no entry {index}")
+        return bytes(row[0])
+
+    def root(self, size: int | None = None) -> bytes:
+        """The Merkle root over the first `size` entries (all of them by default)."""
+        with self._lock:
+            held = self._read_size()
+            wanted = held if size is None else size
+            if not 0 <= wanted <= held:
+                raise LogError(f"{self._path}: holds {held} entries, no root for size {wanted}")
+            return tree_root(wanted, self._read_node)
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        """Sibling hashes from leaf `index` up to the root over the first `size` entries."""
+        with self._lock:
+            self._require_held(size)
+            return inclusion_path(index, size, self._read_node)
+
+    def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]:
+        """Hashes that show the tree of `new_size` to extend the tree of `old_size`."""
+        with self._lock:
+            self._require_held(new_size)
+            return consistency_path(old_size, new_size, self._read_node)
+
+    def checkpoint(self) -> str:
+        """A signed checkpoint over all entries, or without a signer the last one signed."""
+        with self._lock:
+            last = self._last_checkpoint()
+            if last is not None and (self._signer is None or last[0] == self._read_size()):
+                return last[2]
+            if self._signer is None:
+                raise LogError(f"{self._path}: no checkpoint was signed yet, and no signing key is given")
+        with self._write():
+            return self._sign_checkpoint(self._signer)
+
+    def prove(self, index: int) -> str:
+        """The tlog-proof text that entry `index` is in the log, with a checkpoint that covers it."""
+        note = self.checkpoint()
+        size = int(note.split("\n", 2)[1])
+        if not 0 <= index < size:
+            raise LogError(f"{self._path}: the checkpoint covers {size} entries, not entry {index}")
+        return format_log_proof(index, self.inclusion_proof(index, size), note)
+
+    def export(self, sink: TextIO) -> int:
+        """Write JSON lines: a header, every entry as base64, the checkpoint; return the number of entries."""
+        note = self.checkpoint()
+        size = int(note.split("\n", 2)[1])
+        sink.write(json.dumps({"origin": self._origin, "size": size}) + "\n")
+        for index in range(size):
+            sink.write(json.dumps({"index": index, "entry": base64.b64encode(self.entry(index)).decode()}) + "\n")
+        sink.write(json.dumps({"checkpoint": note}) + "\n")
+        return size
+
+    def _sign_checkpoint(self, signer: Ed25519PrivateKey) -> str:
+        size = self._read_size()
+        root = tree_root(size, self._read_node)
+        last = self._last_checkpoint()
+        if last is not None:
+            old_size, old_root, note = last
+            try:
+                path = consistency_path(old_size, size, self._read_node)
+                verify_consistency(old_size, size, old_root, root, path)
+            except ProofError as error:
+                raise LogError(
+                    f"{self._path}: the tree does not extend the signed checkpoint of size {old_size}; "
+                    "nothing is signed. Restore the file from a copy that holds all entries."
+                ) from error
+            if old_size == size:
+                return note
+        note = sign_checkpoint(Checkpoint(self._origin, size, root), signer)
+        self._database.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (size, root, note))
+        return note
+
+    def _last_checkpoint(self) -> tuple[int, bytes, str] | None:
+        row = self._database.execute("SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        return (int(row[0]), bytes(row[1]), str(row[2])) if row else None
+
+    def _read_size(self) -> int:
+        row = self._database.execute("SELECT size FROM head").fetchone()
+        if row is None:
+            raise LogError(f"{self._path}: the head of the log is missing")
+        return int(row[0])
+
+    def _read_node(self, level: int, position: int) -> bytes:
+        row = self._database.execute(
+            "SELECT hash FROM nodes WHERE level = ? AND position = ?", (level, position)
+        ).fetchone()
+        if row is None:
+            raise LogError(f"{self._path}: the tree lacks node {position} of level {level}; the file is damaged")
+        return bytes(row[0])
+
+    def _require_held(self, size: int) -> None:
+        held = self._read_size()
+        if size > held:
+            raise LogError(f"{self._path}: holds {held} entries, asked for a proof at size {size}")
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                except BaseException:
+                    self._database.execute("ROLLBACK")
+                    raise
+                self._database.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise LogError(f"{self._path}: {error}") from error

@@ -1,0 +1,173 @@
+"""One verdict from two engines and our own look at the bytes neither of them covers.
+
+Nothing here reaches a network. The stricter view wins: a file is verified only when the first engine calls it
+Trusted through our list of claim signers, no failure stands anywhere (sources included), the second engine
+agrees or could not run, and no content hides outside the signed hash. Decisions on the known blind spots:
+
+* `free` and `skip` boxes that a foreign file excludes from its hash: padding with zeros is a warning,
+  anything else is a failure. Our own clips hash them.
+* `ftyp` and `mfra`, which every hash excludes: our clips carry a hash over them in `org.vasari.release`, so a
+  change is a failure; foreign files get a warning with the number of bytes.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from provenance.bmff_coverage import Coverage, measure_coverage
+from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, Severity, State, worst
+from provenance.engine_c2pa import Reading, read_with_c2pa
+from provenance.engine_encypher import read_with_encypher
+from provenance.errors import ProvenanceError
+from provenance.manifest import (
+    RELEASE_LABEL,
+    SOFT_BINDING_LABEL,
+    Ingredient,
+    ReleaseRecord,
+    hash_from_name,
+    read_release,
+)
+from provenance.media_type import SNIFF_BYTES, sniff_media_type
+from provenance.pki import TrustAnchors
+from provenance.status_codes import TRUST_FAILURES, plain_words
+
+OURS = "vasari"
+_BMFF_TYPES = ("video/mp4", "video/quicktime", "audio/mp4")
+
+
+def verify_clip(path: Path, anchors: TrustAnchors, *, validation_time: datetime | None = None) -> CredentialsReport:
+    """Check the credentials inside `path` against `anchors`; nothing about the file itself raises.
+
+    `validation_time` reaches the second engine only (the first has no such input); where the two then differ,
+    the report says so and the stricter verdict counts.
+    """
+    try:
+        with path.open("rb") as file:
+            media_type = sniff_media_type(file.read(SNIFF_BYTES))
+            if media_type is None:
+                return _unreadable("vasari.formatNotSupported", "")
+            return _verify_open(file, path, media_type, anchors, validation_time)
+    except OSError as error:
+        return _unreadable("vasari.unreadable", str(error))
+
+
+def _verify_open(
+    file: BinaryIO, path: Path, media_type: str, anchors: TrustAnchors, validation_time: datetime | None
+) -> CredentialsReport:
+    coverage = measure_coverage(file) if media_type in _BMFF_TYPES else None
+    first = read_with_c2pa(file, media_type, anchors, coverage.store if coverage else None)
+    second, second_findings = read_with_encypher(path, media_type, anchors, validation_time)
+    release, release_findings = _release(first.active_manifest)
+    present = bool(first.active_manifest)
+    own = [*release_findings, *(_coverage_findings(coverage, first, release) if coverage else ())]
+    agree = second.state != "not_run" and first.verdict.state == second.state
+    if not agree and second.state != "not_run":
+        own.append(_own("vasari.enginesDisagree", "warning", f"{first.verdict.state} against {second.state}"))
+    state = _fold(first.verdict, second, own)
+    if state == "absent":
+        own.append(_own("vasari.absent", "note"))
+    info = first.active_manifest.get("signature_info", {})
+    return CredentialsReport(
+        state=state,
+        findings=(*first.findings, *second_findings, *own),
+        engines=(first.verdict, second),
+        engines_agree=agree,
+        manifest_id=release.manifest_id if release else None,
+        signer=info.get("common_name") or info.get("issuer"),
+        signed_at=first.signed_at,
+        ingredients=tuple(_ingredients(first.active_manifest)),
+        portrait_sha256=release.portrait_sha256 if release else None,
+        audio_sha256=release.audio_sha256 if release else None,
+        consent_sha256=release.consent_sha256 if release else None,
+        decision_sha256=release.decision_sha256 if release else None,
+        log_proof=release.log_proof if release else None,
+        soft_binding_value=_soft_binding(first.active_manifest),
+        unhashed_bytes=_unhashed_bytes(coverage, first, release) if coverage and present else None,
+    )
+
+
+def _fold(first: EngineVerdict, second: EngineVerdict, own: list[Finding]) -> State:
+    states: list[State] = [verdict.state for verdict in (first, second) if verdict.state != "not_run"]
+    failed = {finding.code for finding in own if finding.severity == "failure"}
+    if failed:
+        states.append("untrusted" if failed <= TRUST_FAILURES else "broken")
+    return worst(tuple(states))
+
+
+def _coverage_findings(coverage: Coverage, first: Reading, release: ReleaseRecord | None) -> Iterator[Finding]:
+    """What our own walk over the boxes says; silent about a file without credentials."""
+    if not first.active_manifest and first.verdict.state in ("absent", "unreadable") and not coverage.store:
+        if coverage.damage:
+            yield _own("vasari.containerDamaged", "warning", coverage.damage)
+        return
+    if coverage.damage:
+        yield _own("vasari.containerDamaged", "failure", coverage.damage)
+    if coverage.extra_credentials:
+        yield _own("vasari.extraCredentialsBox", "failure", coverage.extra_credentials)
+    if coverage.layout_fault:
+        yield _own("vasari.manifestBoxMalformed", "failure", coverage.layout_fault)
+    if release is not None and release.unhashed_boxes_sha256 != coverage.excluded_sha256:
+        yield _own("vasari.unhashedBytesChanged", "failure")
+    for box in coverage.unhashed(first.active_manifest):
+        if release is not None and box.kind in coverage.covered_by_release:
+            continue
+        where = f"{box.length} bytes in the {box.kind} box at byte {box.offset}"
+        hidden = box.kind in coverage.padding and not box.payload_is_zero
+        yield _own(
+            "vasari.hiddenBytes" if hidden else "vasari.unhashedBytes",
+            "failure" if hidden else "warning",
+            where,
+        )
+
+
+def _unhashed_bytes(coverage: Coverage, first: Reading, release: ReleaseRecord | None) -> int:
+    covered = (
+        coverage.covered_by_release
+        if release is not None and release.unhashed_boxes_sha256 == coverage.excluded_sha256
+        else ()
+    )
+    boxes = coverage.unhashed(first.active_manifest)
+    return coverage.loose_bytes + sum(box.length for box in boxes if box.kind not in covered)
+
+
+def _assertion(manifest: Mapping[str, Any], label: str) -> Any:
+    found = [a.get("data") for a in manifest.get("assertions", []) if a.get("label") == label]
+    return found[0] if len(found) == 1 else None
+
+
+def _release(manifest: Mapping[str, Any]) -> tuple[ReleaseRecord | None, list[Finding]]:
+    labels = [str(a.get("label")) for a in manifest.get("assertions", [])]
+    if not any(label.startswith(RELEASE_LABEL) for label in labels):
+        return None, []
+    try:
+        return read_release(_assertion(manifest, RELEASE_LABEL)), []
+    except ProvenanceError as error:
+        return None, [_own("vasari.releaseMalformed", "failure", str(error))]
+
+
+def _soft_binding(manifest: Mapping[str, Any]) -> bytes | None:
+    try:
+        return base64.b64decode(_assertion(manifest, SOFT_BINDING_LABEL)["blocks"][0]["value"], validate=True)
+    except (TypeError, KeyError, IndexError, binascii.Error, ValueError):
+        return None
+
+
+def _ingredients(manifest: Mapping[str, Any]) -> Iterator[Ingredient]:
+    for entry in manifest.get("ingredients", []):
+        yield Ingredient(
+            title=str(entry.get("title", "")),
+            media_type=str(entry.get("format", "")),
+            sha256=hash_from_name(str(entry.get("instance_id", ""))),
+            relationship=str(entry.get("relationship", "")),
+        )
+
+
+def _unreadable(code: str, detail: str) -> CredentialsReport:
+    return CredentialsReport("unreadable", (_own(code, "failure", detail),), (), engines_agree=False)
+
+
+def _own(code: str, severity: Severity, detail: str = "") -> Finding:
+    return Finding(code, severity, plain_words(code, detail), OURS)

@@ -1,0 +1,135 @@
+"""What the gate writes to the transparency log: commitments in public, the meaning in private.
+
+A log entry names the kind of event, the decision it belongs to and the failing rules, nothing that
+points to a person. What it is about goes into the gate's database together with a random salt; the
+entry holds only the salted commitment. Deleting salt and detail makes the entry say nothing for ever,
+and the tree stays whole.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from policy.canonical import canonical_json, commitment, sha256_hex
+from policy.errors import PolicyError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    entry_sha256 TEXT PRIMARY KEY,
+    event TEXT NOT NULL, decision TEXT, subject TEXT, at INTEGER NOT NULL,
+    salt BLOB NOT NULL, detail BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_by_subject ON events (subject);
+"""
+
+
+class AppendOnlyLog(Protocol):
+    """The part of the transparency log that the gate needs."""
+
+    def append(self, entry: bytes) -> int:
+        """Store durably; the entry's index."""
+        ...
+
+    def prove(self, index: int) -> str:
+        """Inclusion proof with a signed checkpoint, as text."""
+        ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A log entry not yet appended. `data` is what goes into the tree."""
+
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the entry: what manifests and grants refer to."""
+        return sha256_hex(self.data)
+
+
+@dataclass(frozen=True)
+class PrivateRecord:
+    """What a log entry is about; with `salt` it opens the commitment in the entry."""
+
+    event: str
+    decision: str | None
+    at: int
+    detail: Mapping[str, Any]
+    salt: bytes
+    entry_sha256: str
+
+
+class EventRecorder:
+    """Writes events: private record first, then the public log entry."""
+
+    def __init__(self, connection: sqlite3.Connection, log: AppendOnlyLog) -> None:
+        self._connection = connection
+        self._log = log
+        connection.executescript(SCHEMA)
+
+    def prepare(
+        self,
+        event: str,
+        detail: Mapping[str, object],
+        *,
+        now: datetime,
+        decision: str | None = None,
+        subject: str | None = None,
+        public: Mapping[str, str | Sequence[str]] | None = None,
+    ) -> Entry:
+        """Keep the private record (in the caller's transaction, if any) and make the log entry.
+
+        `subject` is the consent or accreditation id by which the record is found again.
+        """
+        salt, about, at = secrets.token_bytes(32), canonical_json(detail), int(now.timestamp())
+        members: dict[str, object] = {"v": 1, "event": event, "at": at, "about": commitment(salt, about)}
+        if decision is not None:
+            members["decision"] = decision
+        entry = Entry(canonical_json({**(public or {}), **members}))
+        self._connection.execute(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (entry.sha256, event, decision, subject, at, salt, about),
+        )
+        return entry
+
+    def append(self, entry: Entry) -> int:
+        """Append to the transparency log; raises PolicyError when that fails, whatever the reason."""
+        try:
+            return self._log.append(entry.data)
+        except Exception as error:
+            raise PolicyError(f"the transparency log took no entry: {error}") from error
+
+    def record(
+        self,
+        event: str,
+        detail: Mapping[str, object],
+        *,
+        now: datetime,
+        decision: str | None = None,
+        subject: str | None = None,
+    ) -> int:
+        """`prepare` and `append` in one; the log index."""
+        return self.append(self.prepare(event, detail, now=now, decision=decision, subject=subject))
+
+    def prove(self, index: int) -> str:
+        """Inclusion proof of an entry, as text; raises PolicyError when the log can't give it."""
+        try:
+            return self._log.prove(index)
+        except Exception as error:
+            raise PolicyError(f"the transparency log gives no proof: {error}") from error
+
+    def find(self, entry_sha256: str) -> PrivateRecord | None:
+        """The private record behind a log entry, unless it was erased."""
+        row = self._connection.execute(
+            "SELECT event, decision, at, detail, salt FROM events WHERE entry_sha256 = ?", (entry_sha256,)
+        ).fetchone()
+        if row is None:
+            return None
+        event, decision, at, detail, salt = row
+        return PrivateRecord(event, decision, at, json.loads(detail), salt, entry_sha256)

@@ -1,0 +1,275 @@
+"""The gate: verifies the tokens, gathers the facts, judges, logs, and only then grants.
+
+Order of effects: (1) tokens and media are read, nothing is written; (2) in one write transaction the
+ledger is read, all rules are judged, and on an allow the use is reserved; (3) the decision, allow or
+refuse, goes to the transparency log; (4) on an allow the grant is signed. When the log takes no entry
+the decision is a refusal and the reservation is given back.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from policy.accreditation_token import AccreditationClaims, verify_accreditation
+from policy.canonical import b64url
+from policy.clock import Clock
+from policy.consent_token import ConsentClaims, verify_consent
+from policy.decision import Decision, Denial
+from policy.errors import PolicyError, TokenError
+from policy.events import Entry
+from policy.gate_database import transaction
+from policy.grant import GRANT_LIFE, GrantClaims, sign_grant
+from policy.media_facts import MediaFacts, inspect_media
+from policy.proof_of_possession import verify_proof
+from policy.request import GenerationRequest, RequestFacts
+from policy.rules import Facts, GateIdentity, evaluate, rule_set_sha256
+from policy.status_list import TokenStatus, verify_status_list
+from policy.stores import GateStores
+
+TOKEN_REMEDY = "Use the token exactly as its issuer handed it out."  # noqa: S105
+STATUS_REMEDY = "Try again when the issuer's status list can be had; without it nothing is allowed."
+LOG_REMEDY = "Ask the gate's operator; without a log entry nothing is allowed."
+
+Inspect = Callable[[bytes, bytes], MediaFacts]
+Token = TypeVar("Token")
+
+
+class StatusSource(Protocol):
+    """Where the gate gets signed status lists."""
+
+    def __call__(self, uri: str) -> str:
+        """The signed list at `uri`; raises PolicyError when it cannot be had."""
+        ...
+
+
+@dataclass(frozen=True)
+class GateKeys:
+    """The gate's own key, and the public keys it trusts, by `kid`."""
+
+    gate: Ed25519PrivateKey
+    registry: Mapping[str, Ed25519PublicKey]
+    accreditation: Mapping[str, Ed25519PublicKey]
+
+
+class Gate:
+    """Decides on requests. All state is in `stores`; clock, status source and media inspection are given."""
+
+    def __init__(
+        self,
+        *,
+        identity: GateIdentity,
+        keys: GateKeys,
+        stores: GateStores,
+        status_source: StatusSource,
+        clock: Clock,
+        inspect: Inspect = inspect_media,
+    ) -> None:
+        self.identity = identity
+        self._keys = keys
+        self._stores = stores
+        self._status_source = status_source
+        self._clock = clock
+        self._inspect = inspect
+        self._rules_sha256 = rule_set_sha256()
+
+    def decide(self, request: GenerationRequest, *, worker_key: bytes) -> Decision:
+        """Judge one request. `worker_key`: raw X25519 public key to which an allow is bound.
+
+        On an allow the caller owns the reserved use, and must see to it that it is consumed or refunded.
+        """
+        now = self._clock()
+        with suppress(PolicyError):  # a use that cannot be given back now stays taken
+            self._stores.ledger.recover(now)
+        facts = self._gather(request, now)
+        decision, entry, facts = self._judge(facts, now)
+        try:
+            index = self._stores.events.append(entry)
+            proof = self._stores.events.prove(index) if decision.allowed else ""
+        except PolicyError as error:
+            return self._unlogged(decision, error, now)
+        decision = replace(decision, log_index=index, log_proof=proof)
+        return self._granted(decision, facts, worker_key, now) if decision.allowed else decision
+
+    def status_of(self, claims: ConsentClaims | AccreditationClaims) -> TokenStatus:
+        """Status of a token now; raises TokenError or PolicyError when it cannot be known for sure."""
+        now = self._clock()
+        if isinstance(claims, ConsentClaims):
+            issuer, keys = self.identity.registry_id, self._keys.registry
+        else:
+            issuer, keys = self.identity.accreditation_id, self._keys.accreditation
+        entry = claims.status.status_list
+        listed = verify_status_list(self._status_source(entry.uri), uri=entry.uri, issuer=issuer, keys=keys)
+        if not listed.is_fresh(now):
+            raise TokenError("stale", f"the status list {entry.uri} is past its time")
+        try:
+            return listed[entry.idx]
+        except IndexError as error:
+            raise TokenError("no_entry", str(error)) from error
+
+    def _gather(self, request: GenerationRequest, now: datetime) -> Facts:
+        """Read everything that can be read; whatever fails becomes a denial under its fact's name."""
+        unreadable: dict[str, Denial] = {}
+        consent = _read("consent", unreadable, lambda: verify_consent(request.consent, self._keys.registry))
+        accreditation = _read(
+            "accreditation",
+            unreadable,
+            lambda: verify_accreditation(request.accreditation, self._keys.accreditation),
+        )
+        proof = _read("proof", unreadable, lambda: verify_proof(request.proof))
+        seen = self._inspect(request.portrait, request.audio)
+        unreadable.update(seen.unreadable)
+        return Facts(
+            now=now,
+            gate=self.identity,
+            request=RequestFacts.of(request),
+            consent=consent,
+            consent_token=request.consent,
+            consent_status=self._status("consent", unreadable, consent),
+            standing=None,
+            accreditation=accreditation,
+            accreditation_status=self._status("accreditation", unreadable, accreditation),
+            proof=proof,
+            proof_seen=None,
+            portrait=seen.portrait,
+            audio=seen.audio,
+            unreadable=unreadable,
+        )
+
+    def _status(
+        self, name: str, unreadable: dict[str, Denial], claims: ConsentClaims | AccreditationClaims | None
+    ) -> TokenStatus | None:
+        if claims is None:
+            return None
+        try:
+            return self.status_of(claims)
+        except PolicyError as error:
+            unreadable[f"{name}_status"] = Denial(
+                f"{name}.status_unknown", f"The status of the {name} is not known: {error}.", STATUS_REMEDY
+            )
+            return None
+
+    def _judge(self, facts: Facts, now: datetime) -> tuple[Decision, Entry, Facts]:
+        """Read the ledger, judge, reserve, and keep the private record, all in one transaction."""
+        stores, decision_id = self._stores, secrets.token_hex(16)
+        reservation_id = ""
+        with transaction(stores.connection):
+            facts = replace(
+                facts,
+                standing=stores.ledger.standing(facts.consent.jti) if facts.consent else None,
+                proof_seen=stores.replays.seen(facts.proof) if facts.proof else None,
+            )
+            denials = evaluate(facts)
+            if facts.proof:
+                stores.replays.remember(facts.proof, now)
+            if not denials:
+                assert facts.consent
+                assert facts.audio
+                reservation_id = secrets.token_hex(16)
+                stores.ledger.reserve(
+                    reservation_id,
+                    consent=facts.consent.jti,
+                    decision=decision_id,
+                    duration_ms=round(facts.audio.duration_s * 1000),
+                    now=now,
+                )
+            entry = stores.events.prepare(
+                "decision",
+                {**_record(facts), "denials": [[denial.rule_id, denial.fact] for denial in denials]},
+                now=now,
+                decision=decision_id,
+                subject=facts.consent.jti if facts.consent else None,
+                public={
+                    "outcome": "refuse" if denials else "allow",
+                    "rules": [denial.rule_id for denial in denials],
+                    "rule_set": self._rules_sha256,
+                },
+            )
+        decision = Decision(
+            decision_id=decision_id,
+            allowed=not denials,
+            denials=denials,
+            decided_at=int(now.timestamp()),
+            entry=entry.data,
+            sha256=entry.sha256,
+            log_index=None,
+            reservation_id=reservation_id,
+            consent_id=facts.consent.jti if facts.consent else "",
+        )
+        return decision, entry, facts
+
+    def _unlogged(self, decision: Decision, error: PolicyError, now: datetime) -> Decision:
+        """No log entry, no release. The reservation falls back when the log can be written again."""
+        denial = Denial("log.unavailable", f"The decision could not be logged: {error}.", LOG_REMEDY)
+        if decision.allowed:
+            self._stores.ledger.abandon(decision.reservation_id)
+        return replace(
+            decision,
+            allowed=False,
+            denials=(*decision.denials, denial),
+            log_index=None,
+            log_proof="",
+            reservation_id="",
+        )
+
+    def _granted(self, decision: Decision, facts: Facts, worker_key: bytes, now: datetime) -> Decision:
+        assert facts.consent
+        assert facts.request
+        assert decision.log_index is not None
+        manifest_id = secrets.randbits(64)
+        clock = int(now.timestamp())
+        claims = GrantClaims(
+            iss=self.identity.gate_id,
+            aud=f"{self.identity.gate_id}/broker",
+            iat=clock,
+            nbf=clock,
+            exp=clock + int(GRANT_LIFE.total_seconds()),
+            jti=secrets.token_hex(16),
+            decision=decision.sha256,
+            log_index=decision.log_index,
+            reservation=decision.reservation_id,
+            consent_sha256=facts.request.consent_sha256,
+            portrait_sha256=facts.request.portrait_sha256,
+            audio_sha256=facts.request.audio_sha256,
+            video=facts.consent.allows.video,
+            model=self.identity.model_digest,
+            manifest_id=f"{manifest_id:016x}",
+            worker_key=b64url(worker_key),
+        )
+        return replace(decision, grant=sign_grant(claims, self._keys.gate), manifest_id=manifest_id)
+
+
+def _read(name: str, unreadable: dict[str, Denial], read: Callable[[], Token]) -> Token | None:
+    try:
+        return read()
+    except TokenError as error:
+        unreadable[name] = Denial(f"{name}.{error.code}", f"The {name} token is not good: {error.fact}.", TOKEN_REMEDY)
+        return None
+
+
+def _record(facts: Facts) -> dict[str, object]:
+    """Facts for the private decision record; tokens by their hash, media by theirs."""
+    consent, proof, status = facts.consent, facts.proof, facts.consent_status
+    return {
+        "request": facts.request.as_members() if facts.request else None,
+        "consent": consent.model_dump(mode="json") if consent else None,
+        "consent_status": None if status is None else int(status),
+        "accreditation": facts.accreditation.model_dump(mode="json") if facts.accreditation else None,
+        "accreditation_status": None if facts.accreditation_status is None else int(facts.accreditation_status),
+        "standing": [facts.standing.used, facts.standing.used_ms] if facts.standing else None,
+        "proof": {**proof.claims.model_dump(), "jkt": proof.jkt} if proof else None,
+        "proof_seen": facts.proof_seen,
+        "portrait": _finite(facts.portrait),
+        "audio": _finite(facts.audio),
+    }
+
+
+def _finite(facts: object) -> dict[str, str] | None:
+    """Measurements as text, so that the record has one byte form (and -inf a place)."""
+    return None if facts is None else {name: str(value) for name, value in vars(facts).items()}

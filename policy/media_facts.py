@@ -1,0 +1,102 @@
+"""What the gate needs to know about a portrait and a recording before it lets anything be made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from media import MediaError, find_faces, read_audio, read_portrait
+from policy.decision import Denial
+
+MIN_PORTRAIT_PX = 128
+MAX_PORTRAIT_PX = 8192
+MIN_FACE_PX = 64
+MIN_AUDIO_S = 2.0
+MAX_AUDIO_S = 600.0
+SILENCE_DBFS = -50.0
+ANALYSIS_RATE = 16_000
+LOUDNESS_WINDOW_S = 0.1
+
+
+@dataclass(frozen=True)
+class PortraitFacts:
+    """`pixels_sha256` hashes the decoded RGB picture; `face_px` is the shorter side of the largest face."""
+
+    width_px: int
+    height_px: int
+    pixels_sha256: str
+    faces: int
+    face_px: float
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """`loudest_dbfs` is the level of the loudest tenth of a second; -inf for digital silence."""
+
+    duration_s: float
+    loudest_dbfs: float
+
+
+@dataclass(frozen=True)
+class MediaFacts:
+    """Facts of both files; what could not be found out is None, with its reason in `unreadable`."""
+
+    portrait: PortraitFacts | None
+    audio: AudioFacts | None
+    unreadable: Mapping[str, Denial] = field(default_factory=dict)
+
+
+def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
+    """Look at both files; unreadable ones become denials, never exceptions."""
+    unreadable: dict[str, Denial] = {}
+    portrait_facts: PortraitFacts | None = None
+    audio_facts: AudioFacts | None = None
+    try:
+        portrait_facts = inspect_portrait(portrait)
+    except MediaError as error:
+        unreadable["portrait"] = Denial(
+            "portrait.unreadable", str(error), "Give a PNG, JPEG or WebP picture of one face, 512 pixels or more."
+        )
+    try:
+        audio_facts = inspect_audio(audio)
+    except MediaError as error:
+        unreadable["audio"] = Denial(
+            "audio.unreadable", str(error), "Give a sound file with speech (WAV, FLAC, MP3, AAC, Opus)."
+        )
+    return MediaFacts(portrait_facts, audio_facts, unreadable)
+
+
+def inspect_portrait(portrait: bytes) -> PortraitFacts:
+    """Decode and find faces; raises MediaError when it is no picture."""
+    image = read_portrait(portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
+    height, width = int(image.shape[1]), int(image.shape[2])
+    faces = find_faces(image, max_faces=4) if min(height, width) >= MIN_PORTRAIT_PX else []
+    sides = [min(face.box[2] - face.box[0], face.box[3] - face.box[1]) for face in faces]
+    return PortraitFacts(width, height, pixels_digest(image), len(faces), float(max(sides, default=0.0)))
+
+
+def pixels_digest(image: Tensor) -> str:
+    """SHA-256 (hex) of the canonical picture: size, then RGB rows. `image`: uint8 [3, H, W]."""
+    height, width = int(image.shape[1]), int(image.shape[2])
+    digest = hashlib.sha256(f"rgb8 {width} {height}\n".encode())
+    digest.update(image.permute(1, 2, 0).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def inspect_audio(audio: bytes) -> AudioFacts:
+    """Read through once, in bounded memory, at most a second past MAX_AUDIO_S; raises MediaError."""
+    samples, loudest = 0, 0.0
+    window = int(LOUDNESS_WINDOW_S * ANALYSIS_RATE)
+    for block in read_audio(io.BytesIO(audio), sample_rate=ANALYSIS_RATE, block_s=1.0):
+        samples += block.numel()
+        for part in block.split(window):
+            loudest = max(loudest, float(part.square().mean()))
+        if samples > (MAX_AUDIO_S + 1) * ANALYSIS_RATE:
+            break
+    level = 10 * math.log10(loudest) if loudest > 0 else -math.inf
+    return AudioFacts(samples / ANALYSIS_RATE, level)

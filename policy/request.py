@@ -1,0 +1,145 @@
+"""What a researcher asks for: one portrait, one recording, controls, tokens, and a proof made for exactly this."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from policy.canonical import digest_of, sha256_hex
+from policy.proof_of_possession import sign_proof
+
+OUTPUT_SIZE_PX = 512
+OUTPUT_FPS = 25
+MAX_PORTRAIT_BYTES = 32 * 1024 * 1024
+MAX_AUDIO_BYTES = 256 * 1024 * 1024
+EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised", "afraid", "disgusted")
+
+CONTROL_RANGES: dict[str, tuple[float, float]] = {
+    "gaze_yaw_deg": (-30.0, 30.0),
+    "gaze_pitch_deg": (-20.0, 20.0),
+    "distance": (0.8, 1.25),
+    "emotion_strength": (0.0, 1.0),
+    "head_motion": (0.0, 2.0),
+    "blink_rate_per_min": (0.0, 60.0),
+    "expression_strength": (0.0, 1.5),
+}
+
+
+@dataclass(frozen=True)
+class Controls:
+    """How the clip should look. Angles in degrees; distance 1 = as in the portrait; ranges in CONTROL_RANGES."""
+
+    gaze_yaw_deg: float = 0.0
+    gaze_pitch_deg: float = 0.0
+    distance: float = 1.0
+    emotion: str = "neutral"
+    emotion_strength: float = 1.0
+    head_motion: float = 1.0
+    blink_rate_per_min: float = 17.0
+    expression_strength: float = 1.0
+
+    def faults(self) -> tuple[str, ...]:
+        """Every control that is out of its range, in words; empty when all are fine."""
+        wrong = []
+        for name, (low, high) in CONTROL_RANGES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                wrong.append(f"{name} is not a number")
+            elif not low <= value <= high:
+                wrong.append(f"{name} is {value:g}, allowed {low:g} to {high:g}")
+        if self.emotion not in EMOTIONS:
+            wrong.append(f"emotion is {self.emotion!r:.40}, allowed {', '.join(EMOTIONS)}")
+        return tuple(wrong)
+
+    def as_members(self) -> dict[str, float | str]:
+        """The controls as JSON members; equal controls give equal bytes (1 and 1.0 are equal)."""
+        return {
+            part.name: value if isinstance(value := getattr(self, part.name), str) else float(value)
+            for part in fields(self)
+        }
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One request. `portrait` and `audio` are whole files; the tokens are compact JWS."""
+
+    portrait: bytes = field(repr=False)
+    audio: bytes = field(repr=False)
+    consent: str = field(repr=False)
+    accreditation: str = field(repr=False)
+    proof: str = field(repr=False)
+    purpose: str
+    controls: Controls = field(default_factory=Controls)
+    seed: int = 0
+    fps: int = OUTPUT_FPS
+
+
+@dataclass(frozen=True)
+class RequestFacts:
+    """The request as the rules see it: hashes in place of pictures and sound."""
+
+    portrait_sha256: str
+    audio_sha256: str
+    consent_sha256: str
+    accreditation_sha256: str
+    portrait_bytes: int
+    audio_bytes: int
+    purpose: str
+    controls: Controls
+    seed: int
+    fps: int
+
+    @classmethod
+    def of(cls, request: GenerationRequest) -> RequestFacts:
+        """Hash a request."""
+        return cls(
+            portrait_sha256=sha256_hex(request.portrait),
+            audio_sha256=sha256_hex(request.audio),
+            consent_sha256=sha256_hex(request.consent.encode()),
+            accreditation_sha256=sha256_hex(request.accreditation.encode()),
+            portrait_bytes=len(request.portrait),
+            audio_bytes=len(request.audio),
+            purpose=request.purpose,
+            controls=request.controls,
+            seed=request.seed,
+            fps=request.fps,
+        )
+
+    def as_members(self) -> dict[str, Any]:
+        """JSON members, as they are hashed and kept in the decision record."""
+        return {**asdict(self), "controls": self.controls.as_members()}
+
+    def digest(self) -> str:
+        """base64url SHA-256 of the canonical request: what the researcher's proof signs as `req`."""
+        return digest_of(self.as_members())
+
+
+def sign_request(
+    researcher_key: Ed25519PrivateKey,
+    portrait: bytes,
+    audio: bytes,
+    consent: str,
+    accreditation: str,
+    *,
+    gate_id: str,
+    purpose: str,
+    now: datetime,
+    controls: Controls | None = None,
+    seed: int = 0,
+    fps: int = OUTPUT_FPS,
+) -> GenerationRequest:
+    """A request with its proof of possession; the proof is good for one use within a minute.
+
+    Raises ValueError when a control is out of its range.
+    """
+    chosen = controls or Controls()
+    if wrong := chosen.faults():
+        raise ValueError("; ".join(wrong))
+    unsigned = GenerationRequest(portrait, audio, consent, accreditation, "", purpose, chosen, seed, fps)
+    facts = RequestFacts.of(unsigned)
+    proof = sign_proof(researcher_key, consent=consent, request_digest=facts.digest(), gate_id=gate_id, now=now)
+    return GenerationRequest(portrait, audio, consent, accreditation, proof, purpose, chosen, seed, fps)

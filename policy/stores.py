@@ -1,0 +1,35 @@
+"""The gate's stores, opened together on one database connection."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from policy.clock import Clock
+from policy.events import AppendOnlyLog, EventRecorder
+from policy.gate_database import open_database
+from policy.proof_of_possession import ReplayCache
+from policy.uses import UseLedger
+
+
+@dataclass(frozen=True)
+class GateStores:
+    """Use ledger, replay cache and event recorder; they share transactions through `connection`."""
+
+    connection: sqlite3.Connection
+    ledger: UseLedger
+    replays: ReplayCache
+    events: EventRecorder
+
+    @classmethod
+    def open(cls, path: Path, log: AppendOnlyLog, clock: Clock) -> GateStores:
+        """Open the gate's database; events go to `log`."""
+        connection = open_database(path)
+        events = EventRecorder(connection, log)
+
+        def log_refund(reservation_id: str, decision_id: str, reason: str) -> None:
+            detail = {"reservation": reservation_id, "reason": reason}
+            events.record("use.refunded", detail, now=clock(), decision=decision_id)
+
+        return cls(connection, UseLedger(connection, log_refund=log_refund), ReplayCache(connection), events)

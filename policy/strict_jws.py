@@ -1,0 +1,159 @@
+"""Signed tokens, read strictly: JWS compact form, Ed25519 only, on top of joserfc.
+
+joserfc checks the signature. Everything it leaves open is closed here, in this order: size, three
+canonical base64url parts, no duplicate JSON members, exactly the header members of the token's type,
+exact `typ`, `alg` exactly Ed25519 (RFC 9864), known `kid`, signature, presence and type of the
+claims. `time_faults` then names every fault of issuer, audience and time; the clock is an argument.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from policy.canonical import b64url_decode, canonical_json, strict_json_object
+from policy.errors import TokenError
+from policy.keys import key_from_jwk, public_jwk, thumbprint
+
+MAX_TOKEN_BYTES = 8 * 1024
+ALGORITHM = "Ed25519"
+CLOCK_LEEWAY_S = 30
+"""How far clocks of issuer and gate may differ; applied against early use only, never after `exp`."""
+
+LIFETIME_CLAIMS: Mapping[str, type] = {
+    "iss": str, "aud": str, "jti": str, "iat": int, "nbf": int, "exp": int,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VerifiedToken:
+    """A token whose signature is good. Its time, issuer and audience are still to be judged."""
+
+    claims: Mapping[str, Any]
+    key: Ed25519PublicKey
+    compact: str
+
+
+@dataclass(frozen=True)
+class TokenFault:
+    """One thing wrong with a well-signed token. `code` is stable, e.g. `expired`."""
+
+    code: str
+    fact: str
+
+
+def sign(claims: Mapping[str, object], *, typ: str, key: Ed25519PrivateKey, embed_key: bool = False) -> str:
+    """Sign `claims`. `embed_key` puts the public key into the header (`dpop+jwt` only), else its `kid`."""
+    header: dict[str, Any] = {"alg": ALGORITHM, "typ": typ}
+    if embed_key:
+        header["jwk"] = public_jwk(key.public_key())
+    else:
+        header["kid"] = thumbprint(key)
+    token: str = jws.serialize_compact(header, canonical_json(claims), OKPKey.import_key(key), algorithms=[ALGORITHM])
+    if len(token) > MAX_TOKEN_BYTES:
+        raise TokenError("too_large", f"the token would have {len(token)} bytes, at most {MAX_TOKEN_BYTES} go")
+    return token
+
+
+def verify(
+    token: str,
+    *,
+    typ: str,
+    keys: Mapping[str, Ed25519PublicKey],
+    required: Mapping[str, type] = LIFETIME_CLAIMS,
+    max_bytes: int = MAX_TOKEN_BYTES,
+) -> VerifiedToken:
+    """Check a token signed by one of `keys` (by `kid`); raises TokenError with the first thing wrong."""
+    header, claims = _parse(token, typ=typ, members={"alg", "typ", "kid"}, max_bytes=max_bytes)
+    key = keys.get(header["kid"]) if isinstance(header["kid"], str) else None
+    if key is None:
+        raise TokenError("unknown_key", f"signed by a key that is not trusted here (kid {header['kid']!r:.60})")
+    return _verified(token, claims, key, required)
+
+
+def verify_holder(token: str, *, typ: str, required: Mapping[str, type]) -> VerifiedToken:
+    """Check a proof of possession: the one token type that carries its own key, as `jwk` in the header."""
+    header, claims = _parse(token, typ=typ, members={"alg", "typ", "jwk"}, max_bytes=MAX_TOKEN_BYTES)
+    try:
+        key = key_from_jwk(header["jwk"]) if isinstance(header["jwk"], dict) else None
+    except ValueError as error:
+        raise TokenError("bad_header", str(error)) from error
+    if key is None:
+        raise TokenError("bad_header", "header member jwk is not an object")
+    return _verified(token, claims, key, required)
+
+
+def time_faults(claims: Mapping[str, Any], *, iss: str, aud: str, now: datetime) -> tuple[TokenFault, ...]:
+    """Every fault of issuer, audience and time at once. Call on verified claims only."""
+    clock = int(now.timestamp())
+    faults = []
+    if not same(claims["iss"], iss):
+        faults.append(TokenFault("other_issuer", f"issued by {claims['iss']!r:.80}, expected {iss!r}"))
+    if not same(claims["aud"], aud):
+        faults.append(TokenFault("other_gate", f"made for {claims['aud']!r:.80}, this is {aud!r}"))
+    if clock >= claims["exp"]:
+        faults.append(TokenFault("expired", f"expired at {_utc(claims['exp'])}, it is {_utc(clock)}"))
+    if clock < claims["nbf"]:
+        faults.append(TokenFault("not_yet_valid", f"valid from {_utc(claims['nbf'])}, it is {_utc(clock)}"))
+    if claims["iat"] > clock + CLOCK_LEEWAY_S:
+        faults.append(TokenFault("issued_in_future", f"issued at {_utc(claims['iat'])}, it is {_utc(clock)}"))
+    return tuple(faults)
+
+
+def same(a: str, b: str) -> bool:
+    """Constant-time comparison of two short strings."""
+    return hmac.compare_digest(a.encode(), b.encode())
+
+
+def _parse(token: str, *, typ: str, members: set[str], max_bytes: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    if not isinstance(token, str) or not token:
+        raise TokenError("missing", "no token was given")
+    if len(token) > max_bytes:
+        raise TokenError("too_large", f"{len(token)} bytes, at most {max_bytes} are read")
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise TokenError("malformed", f"expected three parts separated by dots, got {len(parts)}")
+    try:
+        header, claims, _ = (b64url_decode(part) for part in parts)
+        header_members, claim_members = strict_json_object(header), strict_json_object(claims)
+    except ValueError as error:
+        raise TokenError("malformed", str(error)) from error
+    if set(header_members) != members:
+        unexpected = sorted(set(header_members) ^ members)
+        raise TokenError(
+            "bad_header", f"header must have exactly {sorted(members)}; not so: {', '.join(unexpected)[:120]}"
+        )
+    if header_members["typ"] != typ:
+        raise TokenError("wrong_type", f"expected typ {typ!r}, got {header_members['typ']!r:.60}")
+    if header_members["alg"] != ALGORITHM:
+        raise TokenError("wrong_algorithm", f"expected alg {ALGORITHM!r}, got {header_members['alg']!r:.60}")
+    return header_members, claim_members
+
+
+def _verified(token: str, claims: dict[str, Any], key: Ed25519PublicKey, required: Mapping[str, type]) -> VerifiedToken:
+    try:
+        jws.deserialize_compact(token, OKPKey.import_key(public_jwk(key)), algorithms=[ALGORITHM])
+    except (JoseError, ValueError) as error:
+        raise TokenError("bad_signature", "the signature does not fit the token; it was changed") from error
+    for name, kind in required.items():
+        value = claims.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TokenError("bad_claims", f"claim {name} must be there as {kind.__name__}")
+        if isinstance(value, int) and not 0 <= value < 1 << 40:
+            raise TokenError("bad_claims", f"claim {name} is not a time in seconds")
+    return VerifiedToken(claims=claims, key=key, compact=token)
+
+
+def _utc(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s"

@@ -1,0 +1,188 @@
+"""A gate simulator: a real authority in a temporary folder, driven by a clock that the test sets.
+
+Everything is real (tokens, SQLite, log, broker, PKI, media decoding and face finding) except time. Media
+facts are remembered between tests, because finding faces takes far longer than deciding.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import struct
+import wave
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from PIL import Image
+
+from policy import (
+    Authority,
+    ConsentTerms,
+    Controls,
+    Decision,
+    GenerationRequest,
+    seal_weights,
+    sign_request,
+    thumbprint,
+)
+from policy.broker import WorkerKey
+from policy.media_facts import MediaFacts, inspect_media
+
+START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+DEMO = Path(__file__).resolve().parents[2] / "vasari" / "demo"
+
+
+@lru_cache(maxsize=64)
+def inspect_once(portrait: bytes, audio: bytes) -> MediaFacts:
+    return inspect_media(portrait, audio)
+
+
+@lru_cache
+def demo_portrait() -> bytes:
+    return (DEMO / "portrait.png").read_bytes()
+
+
+@lru_cache
+def tone_burst_wav(seconds: float = 2.5, amplitude: float = 0.3, rate: int = 16_000) -> bytes:
+    """Bursts of a falling tone, as loud as speech."""
+    count = round(seconds * rate)
+    samples = [
+        round(
+            32767
+            * amplitude
+            * math.sin(2 * math.pi * (180 - 20 * (t := i / rate)) * t)
+            * (0.55 + 0.45 * math.sin(9 * t))
+        )
+        for i in range(count)
+    ]
+    return wav(samples, rate)
+
+
+def wav(samples: list[int], rate: int = 16_000) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+    return buffer.getvalue()
+
+
+def png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def demo_pixels() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.array(Image.open(io.BytesIO(demo_portrait())).convert("RGB"))
+
+
+class FakeClock:
+    """Stands still until told otherwise."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **amount: float) -> None:
+        self.now += timedelta(**amount)
+
+
+class GateSimulator:
+    """One authority, one researcher, one depicted person."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FakeClock()
+        self.state = folder / "state"
+        self.weights, self.release_key = make_weights(folder)
+        self.authority = Authority.create(
+            self.state,
+            organisation="Test Lab",
+            now=self.clock(),
+            weights=self.weights,
+            release_key=self.release_key,
+            clock=self.clock,
+        )
+        self.gate = self.authority.gate(inspect=inspect_once)
+        self.researcher = Ed25519PrivateKey.generate()
+        self.accreditation = self.authority.accredit(self.researcher.public_key(), researcher="R. Example")
+        self.portrait = demo_portrait()
+        self.audio = tone_burst_wav()
+
+    def terms(self, **changes: Any) -> ConsentTerms:
+        terms = ConsentTerms(
+            subject="Synthetic Person",
+            portrait=self.portrait,
+            researcher_jkt=thumbprint(self.researcher),
+            purposes=("detector-evaluation",),
+        )
+        return replace(terms, **changes)
+
+    def consent(self, **changes: Any) -> str:
+        return self.authority.issue_consent(self.terms(**changes))
+
+    def request(self, consent: str | None = None, **changes: Any) -> GenerationRequest:
+        """A request that is fine unless something is changed; the proof is made for what is asked."""
+        key = changes.pop("researcher", self.researcher)
+        return sign_request(
+            key,
+            changes.pop("portrait", self.portrait),
+            changes.pop("audio", self.audio),
+            self.consent() if consent is None else consent,
+            changes.pop("accreditation", self.accreditation),
+            gate_id=changes.pop("gate_id", self.authority.identity.gate_id),
+            purpose=changes.pop("purpose", "detector-evaluation"),
+            now=changes.pop("now", self.clock()),
+            controls=changes.pop("controls", Controls()),
+            **changes,
+        )
+
+    def decide(self, request: GenerationRequest) -> Decision:
+        return self.gate.decide(request, worker_key=WorkerKey().public_bytes)
+
+    def used(self, consent: str) -> int:
+        return self.authority.stores.ledger.standing(jti_of(consent)).used
+
+    def reopen(self) -> None:
+        """Close everything and open the state folder again, as the next process would."""
+        self.authority.close()
+        self.authority = Authority.open(self.state, clock=self.clock)
+        self.gate = self.authority.gate(inspect=inspect_once)
+
+
+def make_weights(folder: Path) -> tuple[Path, Path]:
+    """Sealed weights of one small tensor, and the key file beside them."""
+    sealed, key_file, key = folder / "generator.sealed", folder / "release.key", bytes(range(32))
+    plain = safetensors.torch.save(
+        {"motion.bias": torch.arange(4.0), "render.gain": torch.ones(2, 3)},
+        metadata={"config": '{"motion":{},"render":{}}'},
+    )
+    seal_weights(plain, sealed, content_key=key)
+    key_file.write_text(key.hex())
+    return sealed, key_file
+
+
+def jti_of(token: str) -> str:
+    from policy.canonical import b64url_decode
+
+    return str(json.loads(b64url_decode(token.split(".")[1]))["jti"])
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Iterator[GateSimulator]:
+    made = GateSimulator(tmp_path)
+    yield made
+    made.authority.close()

@@ -80,7 +80,7 @@ def _repository(found: RepositoryEvidence | None) -> dict[str, Any] | None:
     return {
         "manifest_id": _hex(found.manifest_id),
         "registered": found.registered,
-        "created_at": found.created_at or None,
+        "created_at": _iso(found.created_at),
         "fingerprint_distance": found.fingerprint_distance,
         "same_content": found.same_content,
     }

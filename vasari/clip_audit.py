@@ -16,6 +16,7 @@ from media import FrameBlock, MediaError, MediaInfo, probe, read_audio, read_fra
 from provenance import (
     CredentialsReport,
     ManifestRepository,
+    ProvenanceError,
     TrustAnchors,
     clip_fingerprint,
     fingerprint_distance,
@@ -63,7 +64,7 @@ class UnreadableClip:
 class ClipAuditor:
     """What the evidence is compared with: whom to trust, whose marks to look for, where releases are registered."""
 
-    anchors: TrustAnchors
+    anchors: TrustAnchors | None = None
     mark_keys: Sequence[MarkKey] = ()
     repository: ManifestRepository | None = None
     check_log: Callable[[CredentialsReport], LogEvidence] | None = None
@@ -78,8 +79,8 @@ class ClipAuditor:
         digest, size_bytes = _sha256(path)
         info = probe(path)
         if info.video_codec is None:
-            raise MediaError(f"{path}: expected a clip with a picture, found sound only; give a video file")
-        credentials = verify_clip(path, self.anchors)
+            raise MediaError(str(path), expected="a clip", came="it has sound only", remedy="Give a video file.")
+        credentials = verify_clip(path, self.anchors) if self.anchors is not None else None
         video_mark, report, fingerprint, thumbnails = self._watch(path, info, progress)
         audio_mark = self._listen(path, info)
         evidence = Evidence(
@@ -110,7 +111,7 @@ class ClipAuditor:
         blocks = _reporting(read_frames(path, block_frames=block_frames), progress)
         consumers: list[Callable[[Iterator[FrameBlock]], object]] = [
             clip_fingerprint,
-            lambda stream: pick_thumbnails(stream, duration_s=info.duration_s),
+            pick_thumbnails,
             lambda stream: detect_video(stream, self.mark_keys) if self.mark_keys else None,
             lambda stream: self.detector.score(stream) if self.detector is not None else None,
         ]
@@ -141,16 +142,24 @@ class ClipAuditor:
         return RepositoryEvidence(
             manifest_id,
             registered=True,
-            created_at=str(stored.created_at),
-            fingerprint_distance=fingerprint_distance(fingerprint, stored.fingerprint),
+            created_at=stored.created_at,
+            fingerprint_distance=_distance(fingerprint, stored.fingerprint),
         )
 
-    def _log_evidence(self, credentials: CredentialsReport) -> LogEvidence:
-        if credentials.state != "verified":
+    def _log_evidence(self, credentials: CredentialsReport | None) -> LogEvidence:
+        if credentials is None or credentials.state != "verified":
             return LogEvidence("not_checked", "not checked: no valid manifest vouches for a log proof")
         if self.check_log is None:
             return LogEvidence("not_checked", "not checked: the log's public key is not known here")
         return self.check_log(credentials)
+
+
+def _distance(a: bytes, b: bytes) -> float | None:
+    """None where one of the two is too short to compare."""
+    try:
+        return fingerprint_distance(a, b)
+    except ProvenanceError:
+        return None
 
 
 def _reporting(blocks: Iterator[FrameBlock], progress: Callable[[float], None] | None) -> Iterator[FrameBlock]:

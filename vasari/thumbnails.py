@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from media import FrameBlock
 from PIL import Image
+
+from media import FrameBlock
 
 COUNT = 5
 SIDE_PX = 240
@@ -20,15 +21,22 @@ class Thumbnail:
     jpeg: bytes
 
 
-def pick_thumbnails(blocks: Iterable[FrameBlock], *, duration_s: float, count: int = COUNT) -> tuple[Thumbnail, ...]:
-    """`count` evenly spaced frames; fewer when the stream is shorter than its header says."""
-    wanted = [duration_s * (i + 0.5) / count for i in range(count)]
-    picked: list[Thumbnail] = []
+def pick_thumbnails(blocks: Iterable[FrameBlock], *, count: int = COUNT) -> tuple[Thumbnail, ...]:
+    """Evenly spaced frames of a stream whose length nobody knows, at most `count`, in bounded memory.
+
+    Every `stride`-th frame is kept; when too many are, every other one goes and the stride doubles.
+    """
+    kept: list[Thumbnail] = []
+    stride, number = 1, 0
     for block in blocks:
         for frame, time_s in zip(block.frames, block.times, strict=True):
-            if len(picked) < count and (float(time_s) >= wanted[len(picked)] - 1e-6):
-                picked.append(Thumbnail(float(time_s), _jpeg(frame)))
-    return tuple(picked)
+            if number % stride == 0:
+                kept.append(Thumbnail(float(time_s), _jpeg(frame)))
+            number += 1
+            if len(kept) > 4 * count:
+                kept, stride = kept[::2], stride * 2
+    middles = [int((i + 0.5) * len(kept) / count) for i in range(count)]
+    return tuple(kept[i] for i in sorted(set(middles))) if kept else ()
 
 
 def _jpeg(frame: torch.Tensor) -> bytes:

@@ -14,15 +14,13 @@ together is a conflict, and conflicts are always listed, whichever evidence deci
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from detector import DetectorReport
-from provenance import CredentialsReport
+from provenance import MATCH_DISTANCE, CredentialsReport
 from watermark import Detection
-
-SAME_CLIP_DISTANCE = 0.25
-"""Fingerprint distance up to which a clip counts as the stored release (0 = equal, about 0.5 = unrelated)."""
 
 
 class State(StrEnum):
@@ -73,7 +71,7 @@ class RepositoryEvidence:
 
     manifest_id: int
     registered: bool
-    created_at: str = ""
+    created_at: datetime | None = None
     fingerprint_distance: float | None = None
     """Against the stored fingerprint; None where it could not be compared."""
 
@@ -82,7 +80,7 @@ class RepositoryEvidence:
         """Whether the clip shows what the release showed; None where nothing could be compared."""
         if self.fingerprint_distance is None:
             return None
-        return self.fingerprint_distance <= SAME_CLIP_DISTANCE
+        return self.fingerprint_distance <= MATCH_DISTANCE
 
 
 @dataclass(frozen=True)
@@ -198,7 +196,7 @@ def _undecided_credentials(evidence: Evidence) -> bool:
 
 def _why_open(evidence: Evidence) -> str:
     if evidence.repository is not None and evidence.repository.same_content is False:
-        return "The mark of a release is there, but the content is not that release's: the mark was copied."
+        return "The mark of a release is there, but the picture is not that release's: a mark alone can be copied."
     if evidence.video_id is None and evidence.audio_id is not None:
         return "The sound carries the mark of a release, the picture does not: one of the two was replaced."
     if _undecided_credentials(evidence):
@@ -228,9 +226,9 @@ def _conflicts(evidence: Evidence) -> tuple[str, ...]:
     repository = evidence.repository
     if repository is not None and repository.same_content is False:
         found.append(
-            f"The mark names release {repository.manifest_id:016x}, but the picture differs from that release "
-            f"(fingerprint distance {repository.fingerprint_distance:.2f}, same clip up to "
-            f"{SAME_CLIP_DISTANCE:.2f}): the mark was copied onto other content."
+            f"The mark names release {repository.manifest_id:016x}, but the picture is not that release's "
+            f"(fingerprint distance {repository.fingerprint_distance:.2f}, same clip up to {MATCH_DISTANCE:.2f}): "
+            "either the mark was copied onto other content, or the release was cropped or painted over."
         )
     if credentials is not None and credentials.state == "untrusted" and evidence.video_id is not None:
         found.append("The mark is this authority's, the manifest is signed by someone it does not trust.")
@@ -289,7 +287,7 @@ def _repository_note(evidence: Evidence) -> str:
     if repository.same_content:
         return (
             f"The picture is the stored release's (fingerprint distance {repository.fingerprint_distance:.2f}, "
-            f"same clip up to {SAME_CLIP_DISTANCE:.2f})."
+            f"same clip up to {MATCH_DISTANCE:.2f})."
         )
     return ""
 

@@ -98,7 +98,8 @@ def _tell(session: Session, outcome: "ClipAudit | UnreadableClip", lines: IO[str
 
     if isinstance(outcome, UnreadableClip):
         row: dict[str, Any] = unreadable_json(outcome)
-        text = f"{styled('could not be read'.ljust(38), fg='yellow')}{printable(outcome.path)}\n  {printable(outcome.error)}"
+        label = styled("Could not be read".ljust(38), fg="yellow")
+        text = f"{label}{printable(outcome.path)}\n  {printable(outcome.error)}"
     else:
         row = audit_json(outcome)
         verdict = outcome.verdict

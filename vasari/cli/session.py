@@ -124,7 +124,7 @@ def with_session(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             sys.stderr.close()  # the reader left; there is nobody to tell
             raise SystemExit(Exit.OK) from None
-        except Exception as error:  # noqa: BLE001  the rim: every error becomes one line and an exit code
+        except Exception as error:
             raise SystemExit(_report(session, error)) from error
 
     return run

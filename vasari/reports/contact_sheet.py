@@ -3,8 +3,9 @@
 import io
 from pathlib import Path
 
-from media import probe, read_frames
 from PIL import Image, ImageDraw, ImageFont
+
+from media import probe, read_frames
 
 PAPER, INK = (251, 250, 247), (70, 66, 60)
 GAP_PX, CAPTION_PX = 10, 24

@@ -3,18 +3,22 @@
 import base64
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from statistics import mean, median
 
-import vasari
-from detector import DetectorReport
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+import vasari
+from detector import DetectorReport, FrameScore
+from provenance import MATCH_DISTANCE
 from vasari.clip_audit import ClipAudit, UnreadableClip
 from vasari.plain_text import printable
 from vasari.ranking import ranked
-from vasari.reports.timeline import sparkline_svg, timeline_svg
-from vasari.verdict import CONCERN, SAME_CLIP_DISTANCE, TITLES, State
+from vasari.reports.timeline import faces_of, sparkline_svg, timeline_svg
+from vasari.verdict import CONCERN, TITLES, State
 
 TONES = {
     State.VERIFIED_RELEASE: "good",
@@ -26,7 +30,7 @@ TONES = {
 }
 CREDENTIALS_TONES = {"verified": "good", "untrusted": "warn", "broken": "bad", "absent": "open", "unreadable": "warn"}
 DETECTOR_TONES = {"likely_synthetic": "bad", "no_evidence": "open", "abstained": "warn"}
-SEVERITY_TONES = {"failure": "bad", "error": "bad", "warning": "warn", "caution": "warn", "success": "good"}
+SEVERITY_TONES = {"failure": "bad", "warning": "warn", "note": "open", "passed": "good"}
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -64,8 +68,10 @@ def demo_page(
 
 
 def _render(template: str, **values: object) -> str:
-    return _environment().get_template(template).render(
-        **values, version=vasari.__version__, titles=TITLES, same_clip_distance=SAME_CLIP_DISTANCE
+    return (
+        _environment()
+        .get_template(template)
+        .render(**values, version=vasari.__version__, titles=TITLES, same_clip_distance=MATCH_DISTANCE)
     )
 
 
@@ -93,7 +99,7 @@ def _environment() -> Environment:
         "data_uri": data_uri,
         "timeline": _timeline,
         "sparkline": _sparkline,
-        "threshold": threshold_of,
+        "faces": face_rows,
     }
     return environment
 
@@ -115,7 +121,9 @@ def likelihood(log_ratio: float) -> str:
     """A natural-log likelihood ratio in words."""
     side = "synthetic" if log_ratio >= 0 else "real"
     factor = 10 ** min(abs(log_ratio) / 2.302585, 6)
-    return f"{factor:,.1f} times likelier if {side}" if factor < 1000 else f"over {factor:,.0f} times likelier if {side}"
+    return (
+        f"{factor:,.1f} times likelier if {side}" if factor < 1000 else f"over {factor:,.0f} times likelier if {side}"
+    )
 
 
 def data_uri(content: bytes, media_type: str) -> str:
@@ -123,15 +131,43 @@ def data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def threshold_of(report: DetectorReport) -> float | None:
-    """The frame-score threshold to draw."""
-    return getattr(report, "threshold", None)
+@dataclass(frozen=True)
+class FaceRow:
+    """One face over the whole clip. `face_px` is its median size."""
+
+    number: int
+    first_s: float
+    last_s: float
+    scored: int
+    mean: float
+    highest: float
+    face_px: float
+
+
+def face_rows(report: DetectorReport) -> list[FaceRow]:
+    """The evidence per face, in the order in which the faces appear."""
+    return [
+        _face_row(number, [frame for frame in report.frames if frame.face == face and frame.score is not None])
+        for number, face in enumerate(faces_of(report.frames), start=1)
+    ]
+
+
+def _face_row(number: int, frames: Sequence[FrameScore]) -> FaceRow:
+    scores = [frame.score or 0.0 for frame in frames]
+    return FaceRow(
+        number=number,
+        first_s=min(float(frame.time_s) for frame in frames),
+        last_s=max(float(frame.time_s) for frame in frames),
+        scored=len(scores),
+        mean=mean(scores),
+        highest=max(scores),
+        face_px=median(frame.face_px for frame in frames),
+    )
 
 
 def _timeline(clip: ClipAudit) -> Markup:
     assert clip.evidence.detector is not None
-    report = clip.evidence.detector
-    return timeline_svg(report.frames, duration_s=clip.info.duration_s, threshold=threshold_of(report))
+    return timeline_svg(clip.evidence.detector.frames, duration_s=clip.info.duration_s)
 
 
 def _sparkline(clip: ClipAudit) -> Markup:

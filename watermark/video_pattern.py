@@ -1,0 +1,61 @@
+"""Where and when the chips of the video mark lie.
+
+Time is cut into segments of SEGMENT_S seconds. Each has its own keyed signs and its own keyed
+share-out of the lattice among the 512 coded bits; after SEGMENTS segments the schedule starts
+again. The pilot is one keyed pattern whose sign flips from segment to segment: a wave of known
+frequency in time, that still pictures don't contain and whose phase tells the segment borders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from watermark import prf
+from watermark.code import CODED_BITS
+from watermark.key import MarkKey
+from watermark.lattice import GRID
+
+SEGMENT_S = Fraction(4, 25)
+SEGMENTS = 32  # even, so that the pilot's sign repeats with the schedule
+CELLS = GRID * GRID
+PILOT_SHARE = 0.25  # of the mark's energy
+
+
+@dataclass(frozen=True)
+class VideoPattern:
+    """The keyed patterns: `pilot` float32 [G, G], `signs` int8 [S, G*G], `owner` int64 [S, G*G]."""
+
+    pilot: Tensor
+    signs: Tensor
+    owner: Tensor
+
+    @classmethod
+    def of(cls, key: MarkKey) -> VideoPattern:
+        """The patterns of a key; the last few are kept."""
+        return _pattern(key)
+
+    def chips(self, segment: int, coded: Tensor) -> Tensor:
+        """Chip values [G, G] of a segment (any integer) for coded bits float32 [512] in {-1, +1}."""
+        row = segment % SEGMENTS
+        data = (self.signs[row] * coded[self.owner[row]]).reshape(GRID, GRID)
+        pilot = self.pilot if row % 2 == 0 else -self.pilot
+        return data * float((1 - PILOT_SHARE) ** 0.5) + pilot * float(PILOT_SHARE**0.5)
+
+
+@lru_cache(maxsize=4)
+def _pattern(key: MarkKey) -> VideoPattern:
+    share = np.arange(CELLS) % CODED_BITS
+    owners = [share[prf.permutation(key, f"video/owner/{s}", CELLS)] for s in range(SEGMENTS)]
+    chips = [prf.signs(key, f"video/chips/{s}", CELLS) for s in range(SEGMENTS)]
+    pilot = prf.signs(key, "video/pilot", CELLS).astype(np.float32).reshape(GRID, GRID)
+    return VideoPattern(
+        pilot=torch.from_numpy(pilot),
+        signs=torch.from_numpy(np.stack(chips)),
+        owner=torch.from_numpy(np.stack(owners)),
+    )

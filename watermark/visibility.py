@@ -1,0 +1,35 @@
+"""How much residual each cell of a picture can hide."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)  # BT.601 weights, full range
+WINDOW_CELLS = 5
+
+
+def blur(picture: Tensor, width: int) -> Tensor:
+    """Box mean of odd `width`, run twice (nearly a Gaussian), borders mirrored: [N, H, W] -> same."""
+    out = picture[:, None]
+    for _ in range(2):
+        out = F.avg_pool2d(F.pad(out, (width // 2,) * 4, mode="reflect"), width, stride=1)
+    return out[:, 0]
+
+
+def visibility_mask(luma: Tensor) -> Tensor:
+    """Mask [N, h, w] of cell lumas [N, h, w] (0..255): local activity times a dark and a bright bonus.
+
+    Texture hides noise (contrast masking), dark and bright areas hide it too (luminance masking).
+    """
+    mean = blur(luma, WINDOW_CELLS)
+    activity = (blur(luma * luma, WINDOW_CELLS) - mean * mean).clamp(min=0).sqrt()
+    dark, bright = ((60 - mean) / 60).clamp(min=0), ((mean - 180) / 75).clamp(min=0)
+    return (0.6 + 0.18 * activity.clamp(max=14)) * (1 + 0.6 * dark + 0.3 * bright)
+
+
+def luma_of(frames: Tensor) -> Tensor:
+    """Luma [N, H, W] float32 0..255 of frames uint8 [N, 3, H, W]."""
+    red, green, blue = (frames[:, channel].float() for channel in range(3))
+    return torch.add(torch.add(red * LUMA[0], green, alpha=LUMA[1]), blue, alpha=LUMA[2])

@@ -201,6 +201,7 @@ class Gate:
             log_index=None,
             reservation_id=reservation_id,
             consent_id=facts.consent.jti if facts.consent else "",
+            duration_s=facts.audio.duration_s if facts.audio else 0.0,
         )
         return decision, entry, facts
 

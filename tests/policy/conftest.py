@@ -31,6 +31,7 @@ from policy import (
     Controls,
     Decision,
     GenerationRequest,
+    ReleasePipeline,
     seal_weights,
     sign_request,
     thumbprint,
@@ -104,8 +105,8 @@ class FakeClock:
 class GateSimulator:
     """One authority, one researcher, one depicted person."""
 
-    def __init__(self, folder: Path) -> None:
-        self.clock = FakeClock()
+    def __init__(self, folder: Path, now: datetime = START) -> None:
+        self.clock = FakeClock(now)
         self.state = folder / "state"
         self.weights, self.release_key = make_weights(folder)
         self.authority = Authority.create(
@@ -153,6 +154,11 @@ class GateSimulator:
     def decide(self, request: GenerationRequest) -> Decision:
         return self.gate.decide(request, worker_key=WorkerKey().public_bytes)
 
+    def pipeline(self) -> ReleasePipeline:
+        return ReleasePipeline(
+            self.authority, inspect=inspect_once, make_talker=lambda tensors, config: MovingPicture()
+        )
+
     def used(self, consent: str) -> int:
         return self.authority.stores.ledger.standing(jti_of(consent)).used
 
@@ -179,6 +185,31 @@ def jti_of(token: str) -> str:
     from policy.canonical import b64url_decode
 
     return str(json.loads(b64url_decode(token.split(".")[1]))["jti"])
+
+
+class MovingPicture:
+    """A talking face without a face: the portrait, brighter and darker in time, moving a pixel or two."""
+
+    def encode(self, portrait: torch.Tensor) -> torch.Tensor:
+        picture = torch.nn.functional.interpolate(portrait[None].float(), (512, 512), mode="bilinear")
+        return picture[0]
+
+    def start(self, *, controls: Any, seed: int) -> tuple[int, int]:
+        assert controls.emotion
+        return seed, 0
+
+    def motion(
+        self, audio: torch.Tensor, state: tuple[int, int], *, final: bool = False
+    ) -> tuple[torch.Tensor, tuple[int, int]]:
+        """Frame numbers that are due after these samples, all of them at the end."""
+        seed, samples = state
+        before, samples = samples, samples + audio.numel()
+        due = -(-samples * 25 // 16_000) if final else samples * 25 // 16_000
+        return torch.arange(before * 25 // 16_000, due), (seed, samples)
+
+    def render(self, face: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
+        frames = [torch.roll(face, int(n) % 3, 2) + 6 * math.sin(int(n) / 5) for n in block]
+        return torch.stack(frames).clamp(0, 255).to(torch.uint8)
 
 
 @pytest.fixture

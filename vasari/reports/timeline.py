@@ -32,7 +32,7 @@ def timeline_svg(frames: Sequence[FrameScore], *, duration_s: float) -> Markup:
 
     parts = [*_axes(x, y, span_s), *_gaps(points, x, span_s)]
     for number, face in enumerate(faces_of(frames)[:MOST_FACES]):
-        line = thin_out(worst_face([frame for frame in frames if frame.face == face]), MOST_POINTS)
+        line = thin_out(one_face(frames, face), MOST_POINTS)
         parts += [f'<polyline class="score face-{number}" points="{run}"/>' for run in _runs(line, x, y)]
         if len(line) <= MOST_DOTS:
             parts += [
@@ -72,6 +72,12 @@ def worst_face(frames: Sequence[FrameScore]) -> list[Point]:
         scores = [face.score for face in faces if face.score is not None]
         points.append((time_s, max(scores) if scores else None))
     return points
+
+
+def one_face(frames: Sequence[FrameScore], face: int | None) -> list[Point]:
+    """(time, score) per frame of one face, None where it was not scored."""
+    scores = {float(frame.time_s): frame.score for frame in frames if frame.face == face}
+    return [(time_s, scores.get(time_s)) for time_s in sorted({float(frame.time_s) for frame in frames})]
 
 
 def thin_out(points: Sequence[Point], most: int) -> list[Point]:

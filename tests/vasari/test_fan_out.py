@@ -41,7 +41,8 @@ def test_the_source_never_runs_far_ahead_of_the_slowest_reader() -> None:
 
     def source() -> Iterator[int]:
         nonlocal made
-        for made in range(1, 31):
+        while made < 30:
+            made += 1
             yield made
 
     def slow(blocks: Iterator[int]) -> None:

@@ -1,7 +1,5 @@
 """The `vasari` command: one module per command group."""
 
-import sys
-
 import click
 
 import vasari
@@ -19,7 +17,7 @@ from vasari.cli.verify import verify
 __all__ = ["cli", "main"]
 
 
-@click.group(epilog=EXIT_CODES_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(epilog=EXIT_CODES_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(vasari.__version__, "-V", "--version", prog_name="vasari")
 def cli() -> None:
     """Talking clips with consent, watermark and signed credentials; an explained verdict on any clip.
@@ -27,7 +25,7 @@ def cli() -> None:
     \b
     Try it:            vasari demo
     Make an authority: vasari init
-    A reviewer:        vasari scan uploads/ --report scan.html
+    A reviewer:        vasari scan uploads/ --html scan.html
     An auditor:        vasari verify clip.mp4 --report clip.html
 
     Every command takes --json and --state; `vasari COMMAND --help` shows an example.
@@ -40,8 +38,4 @@ for command in (init, consent, accredit, generate, verify, scan, log, seal, demo
 
 def main() -> None:
     """Entry point of the console script."""
-    try:
-        cli(prog_name="vasari")
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+    cli(prog_name="vasari")

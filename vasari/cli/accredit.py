@@ -11,7 +11,7 @@ from vasari.cli.session import CommandError, Session, table, with_session
 from vasari.cli.whole_file import write_text
 
 
-@click.command()
+@click.command(short_help="Accredit a researcher; makes their key file and token.")
 @click.option("--name", required=True, help="Who it is for; stays with the authority, the token holds a pseudonym.")
 @click.option(
     "--key",

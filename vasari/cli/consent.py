@@ -23,7 +23,7 @@ def consent() -> None:
     """Grant, show and withdraw consent, and see every use of it."""
 
 
-@consent.command()
+@consent.command(short_help="Issue a consent token.")
 @click.option("--subject", required=True, help="The depicted person's name; kept by the authority, not in the token.")
 @click.option("--portrait", type=FILE, required=True, help="The only portrait that may be used.")
 @click.option("--grantee", type=FILE, required=True, help="Key file of the researcher who may use it.")
@@ -48,7 +48,7 @@ def issue(session: Session, out: Path, **terms: Any) -> None:
     session.result(issued, [styled(f"Consent issued: {out}", bold=True), *term_lines(issued)])
 
 
-@consent.command()
+@consent.command(short_help="Check a token and print its terms.")
 @click.argument("token", type=FILE)
 @with_session
 def show(session: Session, token: Path) -> None:
@@ -75,7 +75,7 @@ def show(session: Session, token: Path) -> None:
     raise SystemExit(Exit.OK if terms["standing"] == "valid" else Exit.VERIFICATION_FAILED)
 
 
-@consent.command()
+@consent.command(short_help="Withdraw a consent, for good.")
 @click.argument("token_or_id")
 @with_session
 def withdraw(session: Session, token_or_id: str) -> None:
@@ -100,7 +100,7 @@ def withdraw(session: Session, token_or_id: str) -> None:
     session.result(data, [styled("Consent withdrawn", bold=True), *table(rows)])
 
 
-@consent.command()
+@consent.command(short_help="List every use, with log proofs.")
 @click.argument("token_or_id")
 @with_session
 def uses(session: Session, token_or_id: str) -> None:

@@ -7,6 +7,7 @@ import wave
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ class Steps:
         return result
 
 
-@click.command()
+@click.command(short_help="Run the whole path on a synthetic person.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -153,13 +154,8 @@ def _examine(session: Session, steps: Steps, clip: Path, stripped: Path) -> "lis
             if path is stripped:
                 strip_metadata(clip, stripped)
             with progress(name, unit="s") as bar:
-                audits.append(
-                    steps.run(
-                        name,
-                        lambda path=path, bar=bar: auditor.audit(path, progress=lambda seconds: advance(bar, seconds)),
-                        lambda audit: audit.verdict.title,
-                    )
-                )
+                audit = partial(auditor.audit, path, progress=partial(advance, bar))
+                audits.append(steps.run(name, audit, lambda audit: audit.verdict.title))
     return audits
 
 

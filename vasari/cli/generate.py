@@ -63,7 +63,7 @@ class Wanted:
     fps: int
 
 
-@click.command()
+@click.command(short_help="Make a marked, signed, logged talking clip.")
 @click.option("--portrait", type=FILE, required=True, help="Picture of the person: PNG, JPEG, WebP.")
 @click.option("--audio", type=FILE, required=True, help="What they shall say: WAV, FLAC, MP3, M4A.")
 @click.option("--consent", type=FILE, required=True, help="The depicted person's consent token.")
@@ -104,8 +104,6 @@ def generate(
         --consent consent.jwt --accreditation accreditation.jwt --key researcher.pem \\
         --gaze 10,-5 --emotion happy:0.5 --out clip.mp4
     """
-    if out.exists() and not overwrite:
-        raise CommandError(f"{out}: exists already; choose another name or add --overwrite")
     released = release_clip(
         session,
         portrait=portrait,
@@ -116,6 +114,7 @@ def generate(
         out=out,
         purpose=purpose,
         wanted=Wanted(**look),
+        overwrite=overwrite,
     )
     if receipt is not None:
         import json
@@ -135,6 +134,7 @@ def release_clip(
     out: Path,
     purpose: str | None,
     wanted: Wanted,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Ask the gate and run the release; the receipt as JSON members. Raises `policy.Refused` with all reasons."""
     from policy import Authority, ReleasePipeline, read_private_key, sign_request
@@ -160,8 +160,13 @@ def release_clip(
                 bar.total = total
                 bar.update(done - bar.n)
 
-            receipt = ReleasePipeline(authority).release(request, out, progress=advance)
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(receipt).items()}
+            receipt = ReleasePipeline(authority).release(request, out, progress=advance, overwrite=overwrite)
+    return {
+        **asdict(receipt),
+        "out": str(receipt.out),
+        "manifest_id": f"{receipt.manifest_id:016x}",
+        "stage_s": {stage: round(seconds, 3) for stage, seconds in receipt.stage_s.items()},
+    }
 
 
 def controls(wanted: Wanted) -> Any:
@@ -184,5 +189,14 @@ def controls(wanted: Wanted) -> Any:
 
 def receipt_lines(released: dict[str, Any]) -> list[str]:
     """The receipt for a terminal."""
-    rows = [(name.replace("_", " "), value) for name, value in released.items() if not isinstance(value, dict)]
+    took_s = sum(released["stage_s"].values())
+    rows = [
+        ("clip", released["out"]),
+        ("length", f"{released['duration_s']:.2f} s, {released['frames']} frames"),
+        ("SHA-256", released["clip_sha256"]),
+        ("release", released["manifest_id"]),
+        ("decision", f"{released['decision_id']}, entry {released['log_index']} of the transparency log"),
+        ("uses left", released["uses_left"]),
+        ("made in", f"{took_s:.1f} s"),
+    ]
     return [styled("Released", fg="green", bold=True), *table(rows)]

@@ -10,7 +10,7 @@ from vasari.cli.session import Session, table, with_session
 from vasari.cli.whole_file import write_text
 
 
-@click.command()
+@click.command(short_help="Make a local authority: keys, certificates, log.")
 @click.option("--organisation", default="Local authority", show_default=True, help="Name on the signing certificate.")
 @with_session
 def init(session: Session, organisation: str) -> None:

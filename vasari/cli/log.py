@@ -19,7 +19,7 @@ def log() -> None:
     """Read the transparency log, take proofs out of it, check them offline."""
 
 
-@log.command()
+@log.command(short_help="Size, key, checkpoint, latest entries.")
 @click.option("--last", type=click.IntRange(min=1), default=MOST_SHOWN, show_default=True, help="How many entries.")
 @with_session
 def show(session: Session, last: int) -> None:
@@ -54,7 +54,7 @@ def show(session: Session, last: int) -> None:
     session.result(data, lines)
 
 
-@log.command()
+@log.command(short_help="Write the proof of one entry.")
 @click.argument("index", type=click.IntRange(min=0))
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for proof, entry and key."
@@ -85,7 +85,7 @@ def prove(session: Session, index: int, out: Path) -> None:
     session.result({"index": index} | data, [*table(data.items()), "", f"Check it anywhere: {check}"])
 
 
-@log.command()
+@log.command(short_help="Check a proof offline.")
 @click.option("--proof", type=FILE, required=True, help="The proof, a .tlog-proof file.")
 @click.option("--entry", type=FILE, required=True, help="The entry it is about, byte for byte.")
 @click.option("--key", type=FILE, required=True, help="The log's public key (name+hash+base64).")

@@ -22,7 +22,7 @@ CLIP_SUFFIXES = frozenset(
 )
 
 
-@click.command()
+@click.command(short_help="Audit files and folders; one ranked page.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one HTML page here.")
 @click.option(

@@ -10,7 +10,7 @@ from vasari.cli.session import CommandError, Session, table, with_session
 from vasari.cli.whole_file import write_text
 
 
-@click.command()
+@click.command(short_help="Seal a packed checkpoint for a gate.")
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

@@ -45,6 +45,17 @@ Exit codes:
 """
 
 
+EXITS = {
+    "policy.Refused": Exit.REFUSED,
+    "policy.ReleaseError": Exit.UNEXPECTED,
+    "policy.TokenError": Exit.VERIFICATION_FAILED,
+    "policy.SealError": Exit.VERIFICATION_FAILED,
+    "policy.PolicyError": Exit.USAGE,
+    "media.MediaError": Exit.BAD_MEDIA,
+}
+"""The other packages' errors by name, most derived first, so that no command imports what it does not use."""
+
+
 class CommandError(Exception):
     """A command can't do what it was asked; the message says what to do about it."""
 
@@ -171,12 +182,8 @@ def _report_refusal(session: Session, error: Exception) -> None:
 def _exit_code(error: Exception) -> Exit:
     if isinstance(error, CommandError):
         return error.code
-    names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
-    if "policy.Refused" in names:
-        return Exit.REFUSED
-    if "media.MediaError" in names:
-        return Exit.BAD_MEDIA
-    return Exit.UNEXPECTED
+    names = (f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__)
+    return next((EXITS[name] for name in names if name in EXITS), Exit.UNEXPECTED)
 
 
 def _one_line(error: Exception) -> str:

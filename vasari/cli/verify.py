@@ -30,7 +30,7 @@ EXITS = {
 }
 
 
-@click.command()
+@click.command(short_help="Say who made a clip and whether it was changed.")
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report here.")
 @with_session

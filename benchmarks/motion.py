@@ -169,7 +169,13 @@ def bootstrap(values: list[float] | list[bool], seed: int = 0) -> list[float]:
 
 
 def mean_row(values: list[float] | list[bool], unit: str) -> dict[str, Any]:
-    return {"value": float(np.mean(values)), "unit": unit, "n": len(values), "ci95": bootstrap(values), "command": COMMAND}
+    return {
+        "value": float(np.mean(values)),
+        "unit": unit,
+        "n": len(values),
+        "ci95": bootstrap(values),
+        "command": COMMAND,
+    }
 
 
 def measure_lips(model: MotionModel, data: Path, plots: Path | None = None) -> Rows:

@@ -1,6 +1,5 @@
 """Promises of the motion model that hold for any weights: causality, exact streaming, length, closure, stillness."""
 
-import random
 from dataclasses import replace
 
 import pytest

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from itertools import pairwise
 
 import pytest
 
@@ -22,7 +23,7 @@ def live(seconds: float, controls: Controls, *, speaking: bool, seed: int = 3) -
 
 
 def blink_count(frames: list[Living]) -> int:
-    return sum(a.blink < 0.5 <= b.blink for a, b in zip(frames, frames[1:], strict=False))
+    return sum(a.blink < 0.5 <= b.blink for a, b in pairwise(frames))
 
 
 @pytest.mark.parametrize("rate", [8.0, 17.0, 30.0])
@@ -49,8 +50,8 @@ def test_a_blink_closes_faster_than_it_opens_and_closes_fully() -> None:
 
 def test_blink_intervals_are_skewed_to_the_right() -> None:
     frames = live(60 * 6, Controls(), speaking=False)
-    starts = [i for i, (a, b) in enumerate(zip(frames, frames[1:], strict=False)) if a.blink < 0.5 <= b.blink]
-    gaps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    starts = [i for i, (a, b) in enumerate(pairwise(frames)) if a.blink < 0.5 <= b.blink]
+    gaps = [b - a for a, b in pairwise(starts)]
     assert statistics.mean(gaps) > 1.1 * statistics.median(gaps)
     assert min(gaps) >= 0.4 * 25
 
@@ -58,7 +59,7 @@ def test_blink_intervals_are_skewed_to_the_right() -> None:
 def test_gaze_shifts_are_small_and_fast_with_rests_between() -> None:
     frames = live(120, Controls(), speaking=True)
     gaze = [(f.gaze_yaw_deg, f.gaze_pitch_deg) for f in frames]
-    moves = [math.dist(a, b) for a, b in zip(gaze, gaze[1:], strict=False)]
+    moves = [math.dist(a, b) for a, b in pairwise(gaze)]
     assert max(math.hypot(*g) for g in gaze) < 3.0
     assert 0.9 < sum(m == 0 for m in moves) / len(moves) < 0.99  # fixations of about a second
     assert statistics.mean(g[0] for g in gaze) == pytest.approx(0, abs=0.3)
@@ -79,7 +80,7 @@ def test_head_motion_is_smooth_and_begins_at_the_portrait() -> None:
     frames = live(60, Controls(), speaking=True)
     assert abs(frames[0].yaw_deg) < 0.1
     assert frames[0].ty == pytest.approx(0, abs=1e-3)
-    steps = [abs(b.yaw_deg - a.yaw_deg) for a, b in zip(frames, frames[1:], strict=False)]
+    steps = [abs(b.yaw_deg - a.yaw_deg) for a, b in pairwise(frames)]
     assert max(steps) < 0.8  # 20 degrees a second
 
 

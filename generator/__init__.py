@@ -2,14 +2,22 @@
 
 from generator.controls import EMOTIONS, Controls
 from generator.errors import GeneratorError
+from generator.face_state import FaceState
+from generator.generator import AUDIO_RATE, FPS, Generator
 from generator.motion_block import MotionBlock, MotionState
 from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
+from generator.working_picture import SIZE_PX
 
 __all__ = [
+    "AUDIO_RATE",
     "EMOTIONS",
     "EXPRESSION_INDEX",
     "EXPRESSION_NAMES",
+    "FPS",
+    "SIZE_PX",
     "Controls",
+    "FaceState",
+    "Generator",
     "GeneratorError",
     "MotionBlock",
     "MotionState",

@@ -17,12 +17,13 @@ class MotionBlock:
     """Motion of N frames, relative to the portrait. Raises `GeneratorError` on wrong shapes and on NaN.
 
     pose: float32 [N, 6] = yaw, pitch, roll in degrees; tx, ty in face widths; scale.
-        All relative to the portrait, where they are 0, 0, 0, 0, 0, 1. Positive yaw turns the nose to the right
-        of the picture, positive pitch lowers the chin, positive roll tilts the head counter-clockwise in the
-        picture, positive tx moves right, positive ty moves up, scale above 1 is nearer.
-    expression: float32 [N, 53], rig weights 0..1 in the order of `EXPRESSION_NAMES`, added to the resting face
-        with closed lips.
-    gaze: float32 [N, 2] = yaw, pitch in degrees relative to the camera; (0, 0) looks into it, signs as in pose.
+        All relative to the portrait, where they are 0, 0, 0, 0, 0, 1. Positive yaw turns the nose to the
+        right of the picture, positive pitch lowers the chin, positive roll tilts the head counter-clockwise,
+        positive tx moves right, positive ty moves up, scale above 1 is nearer.
+    expression: float32 [N, 53], rig weights 0..1 in the order of `EXPRESSION_NAMES`, added to the resting
+        face with closed lips.
+    gaze: float32 [N, 2] = yaw, pitch in degrees relative to the camera; (0, 0) looks into it; signs as in
+        pose.
     """
 
     pose: Tensor

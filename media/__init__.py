@@ -1,0 +1,30 @@
+"""Frames and sound in and out: streaming decode and encode, portraits, faces, codec round trips."""
+
+from media.audio_reader import load_audio, read_audio
+from media.clip_writer import ClipWriter
+from media.codec_round_trip import audio_round_trip, codec_round_trip
+from media.errors import MediaError
+from media.faces import Face, crop_face, find_faces, segment_person
+from media.guarded_input import Source
+from media.portrait import read_portrait
+from media.probe import MediaInfo, probe
+from media.video_reader import FrameBlock, read_frames
+
+__all__ = [
+    "ClipWriter",
+    "Face",
+    "FrameBlock",
+    "MediaError",
+    "MediaInfo",
+    "Source",
+    "audio_round_trip",
+    "codec_round_trip",
+    "crop_face",
+    "find_faces",
+    "load_audio",
+    "probe",
+    "read_audio",
+    "read_frames",
+    "read_portrait",
+    "segment_person",
+]

@@ -19,6 +19,7 @@ from policy.errors import (
 from policy.gate import Gate
 from policy.keys import public_jwk, read_private_key, thumbprint, write_private_key
 from policy.registry import ConsentTerms, IssuedToken
+from policy.release import Receipt, ReleasePipeline
 from policy.request import CONTROL_RANGES, EMOTIONS, Controls, GenerationRequest, sign_request
 from policy.seal import open_sealed, read_sealed_header, seal_weights
 from policy.status_list import TokenStatus
@@ -44,8 +45,10 @@ __all__ = [
     "KeyFileError",
     "OutputError",
     "PolicyError",
+    "Receipt",
     "Refused",
     "ReleaseError",
+    "ReleasePipeline",
     "SealError",
     "StateError",
     "TokenError",

@@ -256,6 +256,11 @@ class Authority:
         return self._keys["log"].public_key()
 
     @property
+    def gate_public_key(self) -> Ed25519PublicKey:
+        """The key that signs grants."""
+        return self._keys["gate"].public_key()
+
+    @property
     def signing_identity(self) -> SigningIdentity:
         """Signs clips."""
         return SigningIdentity.from_folder(self.folder / "pki")

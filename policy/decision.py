@@ -21,7 +21,7 @@ class Decision:
 
     `entry` is the transparency log entry, `sha256` its hex digest, `log_index` where it stands; the index
     is None only when the log could not be written, and then the decision is a refusal. `grant`,
-    `reservation_id`, `manifest_id` and `log_proof` are there on an allow only.
+    `reservation_id`, `manifest_id`, `duration_s` (of the recording) and `log_proof` are there on an allow only.
     """
 
     decision_id: str
@@ -36,6 +36,7 @@ class Decision:
     reservation_id: str = ""
     manifest_id: int | None = None
     consent_id: str = ""
+    duration_s: float = 0.0
 
     def explain(self) -> str:
         """Every reason with its remedy, one per line; for people."""

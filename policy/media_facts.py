@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from media import MediaError, find_faces, read_audio, read_portrait
@@ -94,7 +95,7 @@ def inspect_audio(audio: bytes) -> AudioFacts:
     window = int(LOUDNESS_WINDOW_S * ANALYSIS_RATE)
     for block in read_audio(io.BytesIO(audio), sample_rate=ANALYSIS_RATE, block_s=1.0):
         samples += block.numel()
-        for part in block.split(window):
+        for part in torch.split(block, window):  # type: ignore[no-untyped-call]
             loudest = max(loudest, float(part.square().mean()))
         if samples > (MAX_AUDIO_S + 1) * ANALYSIS_RATE:
             break

@@ -1,1 +1,1 @@
-"""The studio: makes all training data and the demo identity. Not part of the installed packages."""
+"""Makes training data, the demo portrait and the renderer's tensors from the face rig. Not in the wheel."""

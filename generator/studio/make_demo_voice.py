@@ -35,7 +35,7 @@ def speak(text: str, *, voice: str = VOICE, stretch: float = STRETCH) -> Samples
     """[n] samples in -1..1 at 48 kHz, silence at both ends removed."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
-        command = ["flite", "-voice", voice, "--setf", f"duration_stretch={stretch}", "-t", text, "-o", wav]
+        command = ["flite", "-voice", voice, "--setf", f"duration_stretch={stretch}", "-t", text, "-o", str(wav)]
         subprocess.run(command, check=True, capture_output=True)
         samples, rate = soundfile.read(wav)
     samples = scipy.signal.resample_poly(samples, RATE, rate)

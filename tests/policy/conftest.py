@@ -6,10 +6,13 @@ facts are remembered between tests, because finding faces takes far longer than 
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import math
+import shutil
 import struct
+import tempfile
 import wave
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +34,7 @@ from policy import (
     Controls,
     Decision,
     GenerationRequest,
+    ReleasePipeline,
     seal_weights,
     sign_request,
     thumbprint,
@@ -104,18 +108,11 @@ class FakeClock:
 class GateSimulator:
     """One authority, one researcher, one depicted person."""
 
-    def __init__(self, folder: Path) -> None:
-        self.clock = FakeClock()
+    def __init__(self, folder: Path, now: datetime = START) -> None:
+        self.clock = FakeClock(now)
         self.state = folder / "state"
-        self.weights, self.release_key = make_weights(folder)
-        self.authority = Authority.create(
-            self.state,
-            organisation="Test Lab",
-            now=self.clock(),
-            weights=self.weights,
-            release_key=self.release_key,
-            clock=self.clock,
-        )
+        shutil.copytree(state_as_made(now), self.state)
+        self.authority = Authority.open(self.state, clock=self.clock)
         self.gate = self.authority.gate(inspect=inspect_once)
         self.researcher = Ed25519PrivateKey.generate()
         self.accreditation = self.authority.accredit(self.researcher.public_key(), researcher="R. Example")
@@ -153,6 +150,11 @@ class GateSimulator:
     def decide(self, request: GenerationRequest) -> Decision:
         return self.gate.decide(request, worker_key=WorkerKey().public_bytes)
 
+    def pipeline(self) -> ReleasePipeline:
+        return ReleasePipeline(
+            self.authority, inspect=inspect_once, make_talker=lambda tensors, config: MovingPicture()
+        )
+
     def used(self, consent: str) -> int:
         return self.authority.stores.ledger.standing(jti_of(consent)).used
 
@@ -161,6 +163,19 @@ class GateSimulator:
         self.authority.close()
         self.authority = Authority.open(self.state, clock=self.clock)
         self.gate = self.authority.gate(inspect=inspect_once)
+
+
+@lru_cache
+def state_as_made(now: datetime) -> Path:
+    """A fresh state folder, made once; each test works on its own copy."""
+    folder = Path(tempfile.mkdtemp(prefix="vasari-test-"))
+    atexit.register(shutil.rmtree, folder)
+    weights, release_key = make_weights(folder)
+    made = Authority.create(
+        folder / "state", organisation="Test Lab", now=now, weights=weights, release_key=release_key, clock=lambda: now
+    )
+    made.close()
+    return folder / "state"
 
 
 def make_weights(folder: Path) -> tuple[Path, Path]:
@@ -179,6 +194,31 @@ def jti_of(token: str) -> str:
     from policy.canonical import b64url_decode
 
     return str(json.loads(b64url_decode(token.split(".")[1]))["jti"])
+
+
+class MovingPicture:
+    """A talking face without a face: the portrait, brighter and darker in time, moving a pixel or two."""
+
+    def encode(self, portrait: torch.Tensor) -> torch.Tensor:
+        picture = torch.nn.functional.interpolate(portrait[None].float(), (512, 512), mode="bilinear")
+        return picture[0]
+
+    def start(self, *, controls: Any, seed: int) -> tuple[int, int]:
+        assert controls.emotion
+        return seed, 0
+
+    def motion(
+        self, audio: torch.Tensor, state: tuple[int, int], *, final: bool = False
+    ) -> tuple[torch.Tensor, tuple[int, int]]:
+        """Frame numbers that are due after these samples, all of them at the end."""
+        seed, samples = state
+        before, samples = samples, samples + audio.numel()
+        due = -(-samples * 25 // 16_000) if final else samples * 25 // 16_000
+        return torch.arange(before * 25 // 16_000, due), (seed, samples)
+
+    def render(self, face: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
+        frames = [torch.roll(face, int(n) % 3, 2) + 6 * math.sin(int(n) / 5) for n in block]
+        return torch.stack(frames).clamp(0, 255).to(torch.uint8)
 
 
 @pytest.fixture

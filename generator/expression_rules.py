@@ -1,0 +1,79 @@
+"""What keeps expressions plausible: lids follow the gaze, lids and lips meet exactly and never cross."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from generator.face_state import FaceState, OpeningState
+from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
+
+# A portrait that already smiles can't smile a second time: these are limited to what the rest leaves.
+_SHARED_WITH_REST = tuple(
+    i
+    for i, name in enumerate(EXPRESSION_NAMES)
+    if name.startswith(("mouthSmile", "mouthDimple", "mouthStretch", "mouthFrown", "cheek", "brow", "eye"))
+)
+LID_FOLLOWS_DOWN_DEG, LID_FOLLOWS_UP_DEG = 23.0, 28.0  # gaze at which eyeLookDown, eyeLookUp reach 1
+
+
+@dataclass(frozen=True)
+class SettledExpression:
+    """weights: [53]; shifts: per opening (left eye, right eye, mouth) the upper and the lower contour's extra
+    downward shift at its knots, [K] pixels each."""
+
+    weights: Tensor
+    shifts: tuple[tuple[Tensor, Tensor], ...]
+
+
+def settle_expression(face: FaceState, expression: Tensor, gaze_deg: Tensor) -> SettledExpression:
+    """expression [53] asked for -> weights and contour shifts that are drawn."""
+    weights = expression.clamp(0, 1).clone()
+    index = torch.tensor(_SHARED_WITH_REST, device=weights.device)
+    weights[index] = torch.minimum(weights[index], 1 - face.rest_expression[index])
+    pitch = float(gaze_deg[1]) - face.eye_layers[0].gaze_deg[1]
+    for side in "LR":
+        for name, amount in (("Down", pitch / LID_FOLLOWS_DOWN_DEG), ("Up", -pitch / LID_FOLLOWS_UP_DEG)):
+            axis = EXPRESSION_INDEX[f"eyeLook{name}_{side}"]
+            weights[axis] = weights[axis].clamp(min=min(max(amount, 0.0), 1.0))
+    shifts = []
+    for opening, side in zip(face.eyes, "RL", strict=True):
+        asked = float(expression[EXPRESSION_INDEX[f"eyeBlink_{side}"]].clamp(0, 1))
+        shifts.append(_settle_lid(opening, weights, EXPRESSION_INDEX[f"eyeBlink_{side}"], asked))
+    shifts.append(_settle_lips(face.mouth, weights))
+    return SettledExpression(weights, tuple(shifts))
+
+
+def _settle_lid(opening: OpeningState, weights: Tensor, blink: int, asked: float) -> tuple[Tensor, Tensor]:
+    """eyeBlink 1 closes whatever else moves the lids; lids never cross. Changes `weights` in place."""
+    closing = opening.upper_down_px - opening.lower_down_px  # [53, K]
+    weights[blink] = 0
+    open_px = opening.gap_px - weights @ closing
+    middle = open_px.shape[0] // 2
+    share = float(open_px[middle] / opening.gap_px[middle].clamp(min=0.5))
+    weights[blink] = asked * min(max(share, 0.0), 1.8)
+    gap = opening.gap_px - weights @ closing
+    shut = _smooth_step((asked - 0.8) / 0.2)
+    wanted = gap.clamp(min=0) * (1 - shut)
+    return gap - wanted, torch.zeros_like(gap)
+
+
+def _settle_lips(opening: OpeningState, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The gap is what the expression opens, whatever the portrait's own; tiny gaps shut, lips never cross."""
+    opens = weights @ (opening.lower_down_px - opening.upper_down_px)
+    wanted = opens.clamp(min=0)
+    wanted = wanted * _smooth_step_tensor((wanted - 0.3) / 1.7)
+    excess = opening.gap_px + opens - wanted  # pixels that the lips are too far apart
+    return 0.5 * excess, -0.5 * excess
+
+
+def _smooth_step(t: float) -> float:
+    t = min(max(t, 0.0), 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def _smooth_step_tensor(t: Tensor) -> Tensor:
+    t = t.clamp(0, 1)
+    return t * t * (3 - 2 * t)

@@ -1,0 +1,205 @@
+"""Portrait -> `FaceState`: fit the rig, build the fields, take the picture apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generator.errors import GeneratorError
+from generator.face_fields import CELL_PX, GRID, Fields, Window, build_fields
+from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
+from generator.face_openings import find_openings
+from generator.face_state import EyeState, FaceState, MouthState, OpeningState
+from generator.picture_layers import (
+    EyeLayer,
+    fill_behind,
+    refine_matte,
+    skin_alphas,
+    snap_to_bytes,
+    split_eye,
+    whole_pixels,
+)
+from generator.rig_fit import FOCAL, HEAD_CENTRE, HeadFit, RigShape, fit_head, project
+from generator.working_picture import SIZE_PX, WorkingPicture, take_working_picture
+
+MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 28.0, 25.0, 30.0
+EYE_RADIUS_CM = 1.5
+GAZE_DEAD_ZONE_DEG = 6.0
+Array = NDArray[np.float32]
+ToTensor = Callable[[Array], Tensor]
+
+
+def encode_portrait(
+    portrait: Tensor, rig: RigShape, sprites: Mapping[str, Tensor], cm_per_px: float, device: torch.device
+) -> FaceState:
+    """uint8 [3, H, W] -> state on `device`. Raises `GeneratorError` when there is no face to work with."""
+    work = take_working_picture(portrait)
+    fit = fit_head(rig, work.landmarks, SIZE_PX)
+    _check_pose(fit)
+    openings = find_openings(work.landmarks)
+    fields = build_fields(rig, fit, work.landmarks, openings)
+    texture = snap_to_bytes(work.texture)
+    picture = whole_pixels(texture)
+    matte = refine_matte(work.person, picture, work.landmarks)
+    background = np.round(fill_behind(picture, matte).clip(0, 255))
+    upper_alpha, lower_alpha, lenses = skin_alphas(matte, openings)
+    eyes = [split_eye(texture, work.landmarks, w.opening, w.box) for w in fields.windows[:2]]
+
+    def planes(a: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1), np.float32)).to(device)
+
+    def as_tensor(a: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(a, np.float32)).to(device)
+
+    box = fields.face_box
+    left_eye, right_eye, mouth = (_opening_state(w, as_tensor) for w in fields.windows)
+    layers = _eye_states(rig, fit, work.landmarks, eyes, as_tensor)
+    return FaceState(
+        picture=planes(picture),
+        background=planes(background),
+        upper_texture=planes(np.dstack([texture, upper_alpha]))[None],
+        lower_texture=planes(np.dstack([texture, lower_alpha, lenses]))[None],
+        position=as_tensor(_positions(fields)),
+        turn_weight=as_tensor(fields.turn_weight),
+        move_weight=as_tensor(fields.move_weight),
+        upper=as_tensor(fields.upper.reshape(len(fields.upper), -1)),
+        face_box=(box.top, box.left, box.height, box.width),
+        pivot=as_tensor(fit.translation),
+        face_width_px=float(np.ptp(work.landmarks[list(FACE_OVAL), 0])),
+        rest_expression=as_tensor(fit.expression),
+        head_pose_deg=fit.yaw_pitch_roll_deg,
+        eyes=(left_eye, right_eye),
+        eye_layers=layers,
+        mouth=mouth,
+        mouth_interior=_mouth_state(rig, fit, work, picture, sprites, cm_per_px, as_tensor),
+    )
+
+
+def _check_pose(fit: HeadFit) -> None:
+    limits = (MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG)
+    for name, value, limit in zip(("turned", "nodded", "tilted"), fit.yaw_pitch_roll_deg, limits, strict=True):
+        if abs(value) > limit:
+            raise GeneratorError(
+                f"the head is {name} by {abs(value):.0f} degrees, at most {limit:.0f} work;"
+                " use a portrait that faces the camera"
+            )
+
+
+def _positions(fields: Fields) -> Array:
+    """[3, 256, 256] cm, camera space, of the cell centres."""
+    y, x = np.mgrid[0:GRID, 0:GRID].astype(np.float32) * CELL_PX + CELL_PX / 2
+    k = fields.depth / (FOCAL * SIZE_PX / 2)
+    return np.stack([(x - SIZE_PX / 2) * k, -(y - SIZE_PX / 2) * k, -fields.depth])
+
+
+def _opening_state(window: Window, as_tensor: ToTensor) -> OpeningState:
+    opening, box = window.opening, window.box
+    middle = opening.middle().mean(0)
+    return OpeningState(
+        name=opening.name,
+        top=box.top,
+        left=box.left,
+        height=box.height,
+        width=box.width,
+        lower=as_tensor(window.lower),
+        upper_bumps=as_tensor(window.upper_bumps),
+        lower_bumps=as_tensor(window.lower_bumps),
+        upper_down_px=as_tensor(window.upper_down_px),
+        lower_down_px=as_tensor(window.lower_down_px),
+        gap_px=as_tensor(opening.gap_px()),
+        down=(-float(opening.along[1]), float(opening.along[0])),
+        cm_per_px=window.cm_per_px,
+        centre_px=(float(middle[0]), float(middle[1])),
+    )
+
+
+def _eye_states(
+    rig: RigShape, fit: HeadFit, landmarks: Array, eyes: list[EyeLayer], as_tensor: ToTensor
+) -> tuple[EyeState, EyeState]:
+    """Eyeballs in space, and the portrait's own gaze: the mean of both eyes, 0 where it can't be told from 0."""
+    centres = rig.eye_centre + np.tensordot(fit.identity, rig.eye_identity, 1)
+    centres = (centres @ fit.rotation.T + fit.translation)[::-1]  # the picture's left is the person's right
+    px_per_cm = FOCAL * SIZE_PX / 2 / -centres[:, 2]
+    corners = np.stack([landmarks[[33, 133]].mean(0), landmarks[[362, 263]].mean(0)])
+    rig_corners = _rig_points(rig, fit, [33, 133, 362, 263]).reshape(2, 2, 2).mean(1)
+    ahead = project(centres + np.array([0, 0, EYE_RADIUS_CM], np.float32), SIZE_PX) + corners - rig_corners
+    off = (landmarks[list(IRIS_CENTRE)] - ahead) / px_per_cm[:, None] / EYE_RADIUS_CM
+    angle = np.degrees(np.arcsin(np.clip(off.mean(0), -0.5, 0.5)))
+    angle = np.where(np.abs(angle) < GAZE_DEAD_ZONE_DEG, 0, angle).clip(-20, 20)
+    left, right = (
+        EyeState(
+            white=as_tensor(eye.white),
+            iris=as_tensor(np.concatenate([eye.iris, eye.iris_alpha])),
+            eyeball_cm=as_tensor(centre),
+            radius_cm=EYE_RADIUS_CM,
+            gaze_deg=(float(angle[0]), float(angle[1])),
+        )
+        for eye, centre in zip(eyes, centres, strict=True)
+    )
+    return left, right
+
+
+def _rig_points(rig: RigShape, fit: HeadFit, marks: list[int]) -> Array:
+    """[len(marks), 2] pixels of the fitted rig at landmarks."""
+    at = rig.landmark_vertex[marks]
+    shape = (
+        rig.neutral[at]
+        + np.tensordot(fit.identity, rig.identity[:, at], 1)
+        + np.tensordot(fit.expression, rig.expression[:, at], 1)
+    )
+    return project(shape @ fit.rotation.T + fit.translation, SIZE_PX)
+
+
+def _mouth_state(
+    rig: RigShape,
+    fit: HeadFit,
+    work: WorkingPicture,
+    picture: Array,
+    sprites: Mapping[str, Tensor],
+    cm_per_px: float,
+    as_tensor: ToTensor,
+) -> MouthState:
+    """Teeth where the fitted rig has them, moved by what the fit misses at the lips, lit like the skin."""
+    lips = [*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]
+    miss = (work.landmarks[lips] - _rig_points(rig, fit, lips)).mean(0)
+    jaw = sprites["lower_teeth_expression"].float().cpu().numpy()
+    places = []
+    for side in ("upper", "lower"):
+        centre: Array = sprites[f"{side}_teeth_centre"].float().cpu().numpy() - HEAD_CENTRE
+        centre = centre + np.tensordot(fit.identity, sprites[f"{side}_teeth_identity"].float().cpu().numpy(), 1)
+        q = centre @ fit.rotation.T + fit.translation
+        q[:2] += miss * [1, -1] / (FOCAL * SIZE_PX / 2 / -q[2])
+        places.append(q)
+    light = _skin_light(picture, work.landmarks)
+    teeth = []
+    for side in ("upper", "lower"):
+        rgba = sprites[f"{side}_teeth"].float().cpu().numpy()
+        alpha = rgba[3:] / 255
+        teeth.append(np.concatenate([rgba[:3] * alpha * light[:, None, None], alpha]))
+    axes = np.stack([fit.rotation[:, 0], -fit.rotation[:, 1]])
+    return MouthState(
+        upper_teeth=as_tensor(teeth[0]),
+        lower_teeth=as_tensor(teeth[1]),
+        upper_cm=as_tensor(places[0]),
+        lower_cm=as_tensor(places[1]),
+        lower_motion=as_tensor(jaw @ fit.rotation.T),
+        axes=as_tensor(axes),
+        cm_per_px=cm_per_px,
+        light=as_tensor(light),
+        cavity=as_tensor(np.array([62, 22, 20], np.float32) * light),
+    )
+
+
+def _skin_light(picture: Array, landmarks: Array) -> Array:
+    """[3] colour of the light, from the brighter skin of the cheeks; dark skin is not mistaken for darkness."""
+    spots = np.round(landmarks[[50, 280, 101, 330, 151, 9, 117, 346]]).astype(int).clip(4, SIZE_PX - 5)
+    skin = np.stack([cv2.mean(picture[y - 3 : y + 4, x - 3 : x + 4])[:3] for x, y in spots]).max(0) / 255
+    luma = float(skin @ [0.3, 0.59, 0.11])
+    tint = (skin / max(luma, 1e-3)) / np.array([1.20, 0.96, 0.82])
+    level = np.clip(0.62 + 0.5 * luma, 0.62, 1.02)
+    return np.asarray(level * np.clip(tint, 0.75, 1.25) ** 0.5, np.float32)

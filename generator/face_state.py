@@ -1,0 +1,76 @@
+"""One portrait, encoded once: everything that rendering a frame needs, as tensors on one device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class OpeningState:
+    """An eye or the mouth. Cells are 2 px; K knots lie along its contours."""
+
+    name: str
+    top: int  # cells
+    left: int
+    height: int
+    width: int
+    lower: Tensor  # [53, 3, h, w] cm: motion of the lower sheet of skin
+    upper_bumps: Tensor  # [K, h, w]
+    lower_bumps: Tensor  # [K, h, w]
+    upper_down_px: Tensor  # [53, K]
+    lower_down_px: Tensor  # [53, K]
+    gap_px: Tensor  # [K] in the portrait
+    down: tuple[float, float]  # unit vector across the opening, picture axes
+    cm_per_px: float
+    centre_px: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class EyeState:
+    """Texel windows over the eye's opening; positions in cm, camera space."""
+
+    white: Tensor  # [3, H, W] 0..255
+    iris: Tensor  # [4, H, W] colour 0..255 and alpha 0..1
+    eyeball_cm: Tensor  # [3]
+    radius_cm: float
+    gaze_deg: tuple[float, float]  # yaw, pitch of the portrait's gaze
+
+
+@dataclass(frozen=True)
+class MouthState:
+    """Teeth sprites in space."""
+
+    upper_teeth: Tensor  # [4, h, w] colour 0..255, alpha 0..1; premultiplied
+    lower_teeth: Tensor  # [4, h, w]
+    upper_cm: Tensor  # [3] centre, camera space
+    lower_cm: Tensor  # [3]
+    lower_motion: Tensor  # [53, 3] cm
+    axes: Tensor  # [2, 3] the sprites' right and down, camera space
+    cm_per_px: float
+    light: Tensor  # [3] of the skin, 1 = bright neutral
+    cavity: Tensor  # [3] colour 0..255
+
+
+@dataclass(frozen=True)
+class FaceState:
+    """Opaque to callers: `Renderer.encode` makes it, `Renderer.render` reads it."""
+
+    picture: Tensor  # [3, 512, 512] 0..255
+    background: Tensor  # [3, 512, 512] without the person
+    upper_texture: Tensor  # [1, 4, 1024, 1024] colour and alpha of the upper sheet
+    lower_texture: Tensor  # [1, 5, 1024, 1024] colour, alpha of the lower sheet, where it is needed
+    position: Tensor  # [3, 256, 256] cm, camera space
+    turn_weight: Tensor  # [256, 256]
+    move_weight: Tensor  # [256, 256]
+    upper: Tensor  # [53, 3 * h * w] cm: motion of the upper sheet
+    face_box: tuple[int, int, int, int]  # top, left, height, width in cells
+    pivot: Tensor  # [3] cm: the head turns about it
+    face_width_px: float
+    rest_expression: Tensor  # [53] of the portrait
+    head_pose_deg: tuple[float, float, float]  # yaw, pitch, roll of the portrait
+    eyes: tuple[OpeningState, OpeningState]
+    eye_layers: tuple[EyeState, EyeState]
+    mouth: OpeningState
+    mouth_interior: MouthState

@@ -1,0 +1,64 @@
+"""Portrait and voice -> frames: the motion model and the renderer joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from generator.controls import Controls
+from generator.errors import GeneratorError
+from generator.face_state import FaceState
+from generator.motion import MotionModel, SpeechMotionState
+from generator.motion_block import MotionBlock
+from generator.render import Renderer
+from generator.working_picture import SIZE_PX
+
+FPS: Final = 25
+AUDIO_RATE: Final = 16_000
+
+
+class Generator:
+    """One set of weights. `encode` a portrait once; `start`, then `motion` and `render` block by block.
+
+    Equal portraits, sound, controls and seeds give bit-equal frames, however the sound is cut into blocks.
+    """
+
+    size_px: Final = SIZE_PX
+
+    def __init__(self, motion: MotionModel, renderer: Renderer) -> None:
+        self._motion, self._renderer = motion, renderer
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any], *, device: str | torch.device = "cpu"
+    ) -> Generator:
+        """Tensors named `motion.*` and `render.*`; config = {"motion": {...}, "render": {...}}."""
+        for part in ("motion", "render"):
+            if not isinstance(config.get(part), Mapping):
+                raise GeneratorError(f"the checkpoint's config has no section {part!r}; pack it with training/pack.py")
+            if not any(name.startswith(f"{part}.") for name in tensors):
+                raise GeneratorError(f"the checkpoint has no tensors named {part}.*; pack it with training/pack.py")
+        spoken = {name.removeprefix("motion."): t for name, t in tensors.items() if name.startswith("motion.")}
+        motion = MotionModel.from_tensors(spoken, config["motion"])
+        return cls(motion, Renderer.from_tensors(tensors, config["render"], device))
+
+    def encode(self, portrait: Tensor) -> FaceState:
+        """uint8 [3, H, W] RGB, any shape. Raises `GeneratorError`: no face, several, too small, turned too far."""
+        return self._renderer.encode(portrait)
+
+    def start(self, *, controls: Controls, seed: int) -> SpeechMotionState:
+        """State before the first sample."""
+        return self._motion.start(controls, seed)
+
+    def motion(
+        self, audio: Tensor, state: SpeechMotionState, *, final: bool = False
+    ) -> tuple[MotionBlock, SpeechMotionState]:
+        """float32 [n] at 16 kHz -> the frames now due, and the next state; `final` flushes and closes the mouth."""
+        return self._motion.step(audio, state, final)
+
+    def render(self, face: FaceState, block: MotionBlock) -> Tensor:
+        """uint8 [N, 3, 512, 512] RGB on the generator's device."""
+        return self._renderer.render(face, block)

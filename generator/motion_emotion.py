@@ -1,0 +1,42 @@
+"""Six emotions as offsets of rig weights and of the head, scaled by strength.
+
+Shapes follow the action units that Ekman and Friesen's coding system ascribes to each emotion, as far as the rig has
+them: happy 6+12, sad 1+4+15, angry 4+5+7+23, surprised 1+2+5, afraid 1+2+4+5+20, disgusted 9+15. Offsets hardly change
+the lip distance (`gap_neutral`): an emotion must not open closed lips, nor keep speech from closing them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from generator.controls import EMOTIONS
+from generator.motion_mouth import LIP_GAP_CM, columns
+from generator.rig import EXPRESSION_NAMES
+
+OFFSETS: Final[dict[str, dict[str, float]]] = {
+    "neutral": {},
+    "happy": {"mouthSmile": 0.45, "cheekSquint": 0.4, "eyeSquint": 0.15, "mouthDimple": 0.15, "browOuterUp": 0.1},
+    "sad": {"browInnerUp": 0.6, "browDown": 0.1, "mouthFrown": 0.4, "mouthShrugLower": 0.06, "eyeSquint": 0.15},
+    "angry": {"browDown": 0.75, "eyeSquint": 0.3, "noseSneer": 0.12, "mouthPress": 0.15, "mouthFrown": 0.15},
+    "surprised": {"browInnerUp": 0.6, "browOuterUp": 0.65, "eyeWide": 0.6},
+    "afraid": {"browInnerUp": 0.7, "browOuterUp": 0.3, "browDown": 0.25, "eyeWide": 0.55, "mouthStretch": 0.35},
+    "disgusted": {"noseSneer": 0.45, "browDown": 0.35, "eyeSquint": 0.3, "mouthFrown": 0.25, "cheekSquint": 0.25},
+}  # fmt: skip
+HEAD_PITCH_DEG: Final = {"sad": 3.0, "angry": 1.5, "surprised": -1.5, "disgusted": -1.0}  # positive lowers the chin
+_SNEER_GAP_CM: Final = 0.62  # noseSneer lifts the upper lip
+
+
+def emotion_offset(emotion: str, strength: float) -> Tensor:
+    """[53] weights to add to every frame."""
+    assert emotion in EMOTIONS
+    offset, gap_cm = torch.zeros(len(EXPRESSION_NAMES)), 0.0
+    for axis, weight in OFFSETS[emotion].items():
+        for column in columns(axis):
+            offset[column] += weight * strength
+        gap_cm += weight * strength * LIP_GAP_CM.get(axis, _SNEER_GAP_CM if axis == "noseSneer" else 0.0)
+    if gap_cm > 0:
+        offset[columns("mouthClose")[0]] += gap_cm / -LIP_GAP_CM["mouthClose"]
+    return offset

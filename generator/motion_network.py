@@ -1,0 +1,115 @@
+"""Speech to mouth: causal convolutions and a GRU over 40 ms units of log-mel features, 120 ms of look-ahead.
+
+The network sees unit t and answers for frame t - 3. Beside the mouth weights it names the speech sound (26
+look-alike classes), says whether the lips are shut and whether anybody speaks: these heads teach the hidden
+layers phonetics, and the last two gate the mouth (see `generator.motion`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from generator.audio_features import CHANNELS, FRAMES_PER_UNIT
+from generator.motion_mouth import MOUTH_AXES
+from generator.motion_visemes import VISEMES
+
+DELAY_FRAMES = 3  # frame t is answered when unit t + 3 has been heard
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes; saved in the checkpoint, so that it rebuilds its network alone."""
+
+    width: int = 160
+    blocks: int = 3
+    kernel: int = 3
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """Last inputs of every causal convolution [B, k - 1, C] and the GRU's hidden vector [1, B, width]."""
+
+    history: tuple[Tensor, ...]
+    hidden: Tensor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the network says of T frames, batch B."""
+
+    mouth: Tensor  # [B, T, 17] rig weights, may lie slightly outside 0..1
+    sound: Tensor  # [B, T, 26] logits of `VISEMES`
+    closed: Tensor  # [B, T] logit: lips shut for p, b, m
+    active: Tensor  # [B, T] logit: somebody speaks
+
+
+class CausalConv(nn.Module):
+    """1D convolution over time that sees only the past; T = 1 with carried history gives the same numbers."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.linear = nn.Linear(inputs * kernel, outputs)
+
+    def forward(self, x: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, T, C], history [B, k - 1, C] -> [B, T, outputs], next history."""
+        x = torch.cat([history, x], 1)  # [B, T + k - 1, C]
+        windows = x.unfold(1, self.kernel, 1)  # [B, T, C, k]
+        return self.linear(windows.flatten(2)), x[:, x.shape[1] - self.kernel + 1 :]
+
+
+class Block(nn.Module):
+    """Residual: norm, causal convolution, GELU, linear."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.conv = CausalConv(width, width, kernel)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+        y, history = self.conv(self.norm(x), history)  # [B, T, width]
+        return x + self.out(F.gelu(y)), history
+
+
+class MotionNetwork(nn.Module):
+    """Features [B, T, 4, 42] in, `Reading` of T frames out, answers delayed by `DELAY_FRAMES`."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.inputs = FRAMES_PER_UNIT * CHANNELS
+        self.enter = CausalConv(self.inputs, config.width, 2)
+        self.blocks = nn.ModuleList(Block(config.width, config.kernel) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(config.width)
+        self.memory = nn.GRU(config.width, config.width, batch_first=True)
+        self.mix = nn.Linear(2 * config.width, config.width)
+        self.mouth = nn.Linear(config.width, len(MOUTH_AXES))
+        self.sound = nn.Linear(config.width, len(VISEMES))
+        self.flags = nn.Linear(config.width, 2)
+
+    def start(self, batch: int = 1) -> NetworkState:
+        c = self.config
+        sizes = [(1, self.inputs)] + [(c.kernel - 1, c.width)] * c.blocks
+        history = tuple(torch.zeros(batch, length, channels) for length, channels in sizes)
+        return NetworkState(history, torch.zeros(1, batch, c.width))
+
+    def forward(self, features: Tensor, state: NetworkState) -> tuple[Reading, NetworkState]:
+        x, first = self.enter(features.flatten(2), state.history[0])  # [B, T, width]
+        histories = [first]
+        for block, history in zip(self.blocks, state.history[1:], strict=True):
+            x, history = block(x, history)  # [B, T, width]
+            histories.append(history)
+        x = self.norm(x)
+        remembered, hidden = self.memory(x, state.hidden)  # [B, T, width]
+        x = F.gelu(self.mix(torch.cat([x, remembered], -1)))  # [B, T, width]
+        flags = self.flags(x)  # [B, T, 2]
+        reading = Reading(self.mouth(x), self.sound(x), flags[..., 0], flags[..., 1])
+        return reading, NetworkState(tuple(histories), hidden)

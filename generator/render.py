@@ -1,0 +1,172 @@
+"""Draws frames: the portrait's own pixels on two sheets of skin, eyeballs and teeth behind them, a still background.
+
+For each frame the fields of `FaceState` say where every cell of the portrait goes; that map is inverted by a damped
+Newton iteration and sampled. Each frame is computed on its own, so equal inputs give equal bits however a clip is
+cut into blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from generator.errors import GeneratorError
+from generator.expression_rules import settle_expression
+from generator.face_encoder import encode_portrait
+from generator.face_state import EyeState, FaceState, OpeningState
+from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
+from generator.motion_block import MotionBlock
+from generator.mouth_interior import draw_mouth
+from generator.rig_fit import RigShape
+from generator.warp import invert_map, pixel_centres, sample_pixels
+from generator.working_picture import SIZE_PX
+
+CELL_PX = 2
+SPRITES = tuple(
+    f"{side}_teeth{part}" for side in ("upper", "lower") for part in ("", "_centre", "_identity", "_expression")
+)
+# Pixels that a target window is larger than its opening's cells: left, top, right, bottom.
+MARGINS = {"eye_left": (14, 14, 14, 14), "eye_right": (14, 14, 14, 14), "mouth": (22, 18, 22, 64)}
+
+
+class Renderer:
+    """Portrait -> `FaceState` once; motion -> frames."""
+
+    def __init__(
+        self, rig: RigShape, sprites: Mapping[str, Tensor], sprite_cm_per_px: float, device: torch.device
+    ) -> None:
+        self._rig, self._sprites = rig, dict(sprites)
+        self._sprite_cm_per_px = sprite_cm_per_px
+        self.device = device
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], config: Mapping[str, object], device: str | torch.device = "cpu"
+    ) -> Renderer:
+        """From tensors named `render.*` and the checkpoint's "render" settings."""
+        if config.get("kind") != "rig_warp" or config.get("version") != 1:
+            raise GeneratorError(
+                f"renderer settings name kind {config.get('kind')!r} version {config.get('version')!r};"
+                " this release reads kind 'rig_warp' version 1"
+            )
+        missing = [name for name in SPRITES if f"render.{name}" not in tensors]
+        if missing:
+            raise GeneratorError(f"the checkpoint lacks render.{missing[0]}; build it with build_render_tensors")
+        sprites = {name: tensors[f"render.{name}"] for name in SPRITES}
+        scale = float(str(config.get("sprite_cm_per_px", 0.025)))
+        return cls(RigShape.from_tensors(tensors), sprites, scale, torch.device(device))
+
+    def encode(self, portrait: Tensor) -> FaceState:
+        """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, turned too far."""
+        return encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
+
+    @torch.inference_mode()
+    def render(self, face: FaceState, block: MotionBlock) -> Tensor:
+        """uint8 [N, 3, 512, 512] RGB on the renderer's device."""
+        frames = torch.empty(len(block), 3, SIZE_PX, SIZE_PX, dtype=torch.uint8, device=self.device)
+        for index in range(len(block)):
+            frames[index] = _draw(face, block[index : index + 1], self.device)
+        return frames
+
+
+def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Tensor:
+    """uint8 [3, 512, 512] of one frame."""
+    gaze = moment.gaze[0].to(device)
+    settled = settle_expression(face, moment.expression[0].to(device), gaze)
+    motion = head_motion(face, moment.pose[0].to(device))
+    upper = _upper_cells(face, settled.weights, settled.shifts, motion)
+    source = invert_map(upper, origin=(0, 0), target=(0, 0, SIZE_PX, SIZE_PX))
+    skin = sample_pixels(face.upper_texture, source)  # [4, 512, 512]
+    behind = face.background.clone()
+    for opening, shift in zip((*face.eyes, face.mouth), settled.shifts, strict=True):
+        window = _target_window(opening, motion)
+        left, top, right, bottom = window
+        lower = _lower_cells(face, opening, settled.weights, shift, motion)
+        at = invert_map(lower, origin=(opening.left * CELL_PX, opening.top * CELL_PX), target=window)
+        sheet = sample_pixels(face.lower_texture, at)  # [5, h, w]
+        cover = skin[3, top:bottom, left:right]
+        if opening.name == "mouth":
+            inside = draw_mouth(face, settled.weights, motion, window, (1 - cover) * (1 - sheet[3]))
+        else:
+            eye = face.eye_layers[0 if opening.name == "eye_left" else 1]
+            inside = _draw_eye(opening, eye, gaze, motion, window)
+        inside += sheet[3] * (sheet[:3] - inside)
+        behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
+    frame = behind + skin[3] * (skin[:3] - behind)
+    return frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
+
+
+def _upper_cells(
+    face: FaceState, weights: Tensor, shifts: tuple[tuple[Tensor, Tensor], ...], motion: HeadMotion
+) -> Tensor:
+    """[2, 256, 256]: where the cells of the upper sheet go, in pixels."""
+    top, left, height, width = face.face_box
+    position = face.position.clone()
+    position[:, top : top + height, left : left + width] += (weights @ face.upper).view(3, height, width)
+    for opening, (shift, _) in zip((*face.eyes, face.mouth), shifts, strict=True):
+        rows = slice(opening.top, opening.top + opening.height)
+        columns = slice(opening.left, opening.left + opening.width)
+        _push_down(position[:, rows, columns], opening, shift, opening.upper_bumps)
+    return place_cells(position, face.turn_weight, face.move_weight, motion)
+
+
+def _lower_cells(
+    face: FaceState, opening: OpeningState, weights: Tensor, shift: tuple[Tensor, Tensor], motion: HeadMotion
+) -> Tensor:
+    """[2, h, w]: where the cells of the lower sheet in an opening's window go."""
+    rows = slice(opening.top, opening.top + opening.height)
+    columns = slice(opening.left, opening.left + opening.width)
+    position = face.position[:, rows, columns].clone()
+    position += (weights @ opening.lower.flatten(1)).view(3, opening.height, opening.width)
+    _push_down(position, opening, shift[1], opening.lower_bumps)
+    return place_cells(position, face.turn_weight[rows, columns], face.move_weight[rows, columns], motion)
+
+
+def _push_down(position: Tensor, opening: OpeningState, shift_px: Tensor, bumps: Tensor) -> None:
+    """Adds a downward shift per knot [K] (pixels at rest) in place to positions [3, h, w]."""
+    amount = torch.tensordot(shift_px, bumps, 1) * opening.cm_per_px
+    position[0] += amount * opening.down[0]
+    position[1] -= amount * opening.down[1]
+
+
+def _target_window(opening: OpeningState, motion: HeadMotion) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom in pixels; moves with the head in whole pixels, of constant size."""
+    left, top, right, bottom = MARGINS[opening.name]
+    x0, y0 = opening.left * CELL_PX - left, opening.top * CELL_PX - top
+    width, height = opening.width * CELL_PX + left + right, opening.height * CELL_PX + top + bottom
+    dx, dy = motion.shift_at(opening.centre_px)
+    x0 = min(max(x0 + round(dx), 0), SIZE_PX - width)
+    y0 = min(max(y0 + round(dy), 0), SIZE_PX - height)
+    return x0, y0, x0 + width, y0 + height
+
+
+def _draw_eye(
+    opening: OpeningState, eye: EyeState, gaze: Tensor, motion: HeadMotion, window: tuple[int, int, int, int]
+) -> Tensor:
+    """[3, h, w]: white of the eye moving with the head, iris turned to the gaze."""
+    axes = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, -1, 0]], device=gaze.device)
+    front = eye.eyeball_cm + torch.tensor([0, 0, eye.radius_cm], device=gaze.device)
+    rest = motion.project(front + axes)  # [3, 2]: centre, one cm right, one cm down
+    now = move_points(front + axes, motion)
+    to_rest = (rest[1:] - rest[:1]).T @ torch.linalg.inv((now[1:] - now[:1]).T)
+    centre = move_points(eye.eyeball_cm[None], motion, turned_offset=eye.radius_cm * direction(gaze))[0]
+    was = motion.project((eye.eyeball_cm + eye.radius_cm * direction(torch.tensor(eye.gaze_deg).to(gaze)))[None])[0]
+    iris_shift = to_rest @ (centre - now[0]) + rest[0] - was
+    target = pixel_centres(window, gaze.device)
+    source = torch.einsum("ij,jhw->ihw", to_rest, target - now[0][:, None, None]) + rest[0][:, None, None]
+    origin = torch.tensor([opening.left, opening.top], device=gaze.device)[:, None, None] * CELL_PX
+    white = sample_pixels(eye.white[None], source - origin, size=(opening.width * CELL_PX, opening.height * CELL_PX))
+    iris = sample_pixels(
+        eye.iris[None],
+        source - origin - iris_shift[:, None, None],
+        size=(opening.width * CELL_PX, opening.height * CELL_PX),
+    )
+    return white + iris[3] * (iris[:3] - white)
+
+
+def direction(gaze_deg: Tensor) -> Tensor:
+    """[2] yaw, pitch in degrees -> unit vector [3] in camera axes."""
+    yaw, pitch = torch.deg2rad(gaze_deg)
+    return torch.stack([yaw.sin() * pitch.cos(), -pitch.sin(), yaw.cos() * pitch.cos()])

@@ -1,0 +1,114 @@
+"""The square working picture of a portrait: one face, head about half as high as the picture.
+
+Coordinates of points are pixels with 0 at the left or top edge of the picture, so that the centre of the first
+pixel is at 0.5; this is `grid_sample`'s `align_corners=False`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import media
+from generator.errors import GeneratorError
+from generator.face_landmarks import CHIN, FOREHEAD_TOP
+
+SIZE_PX = 512
+TEXTURE_PX = 1024
+FACE_HEIGHTS_WIDE = 2.1
+MIN_FACE_HEIGHT_PX = 72
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WorkingPicture:
+    """texture: float32 [1024, 1024, 3] RGB 0..255; landmarks: float32 [478, 2] in pixels of the 512 picture;
+    person: float32 [512, 512] in 0..1, how much of a pixel is the person."""
+
+    texture: Array
+    landmarks: Array
+    person: Array
+
+
+def take_working_picture(portrait: torch.Tensor) -> WorkingPicture:
+    """uint8 [3, H, W] RGB -> the crop around its only face. Raises `GeneratorError` on any other number of faces."""
+    if portrait.ndim != 3 or portrait.shape[0] != 3 or portrait.dtype != torch.uint8:
+        raise GeneratorError(f"a portrait must be uint8 [3, H, W], but is {portrait.dtype} {list(portrait.shape)}")
+    landmarks = _only_face(portrait)
+    rgb = portrait.permute(1, 2, 0).contiguous().cpu().numpy()
+    side, left, top = _square(landmarks)
+    square = _cut_out(rgb, left, top, side)
+    how = cv2.INTER_AREA if side > TEXTURE_PX else cv2.INTER_CUBIC
+    texture = cv2.resize(square, (TEXTURE_PX, TEXTURE_PX), interpolation=how).astype(np.float32)
+    picture = cv2.resize(square, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
+    person = media.segment_person(torch.from_numpy(picture).permute(2, 0, 1).contiguous())
+    points = (landmarks - np.array([left, top], np.float32)) * (SIZE_PX / side)
+    return WorkingPicture(texture, points.astype(np.float32), person.cpu().numpy().astype(np.float32))
+
+
+def _only_face(portrait: torch.Tensor) -> Array:
+    height, width = portrait.shape[1:]
+    if min(height, width) < MIN_FACE_HEIGHT_PX:
+        raise GeneratorError(
+            f"the portrait is {width}x{height} px, too small; use one whose face is at least"
+            f" {MIN_FACE_HEIGHT_PX} px high"
+        )
+    faces = media.find_faces(portrait)
+    if not faces:
+        raise GeneratorError("no face found in the portrait; use a sharp, well lit picture seen from the front")
+    if len(faces) > 1:
+        raise GeneratorError(f"{len(faces)} faces found in the portrait; crop it so that only one person is in it")
+    landmarks: Array = faces[0].landmarks[:, :2].cpu().numpy().astype(np.float32)
+    face_height = float(np.linalg.norm(landmarks[FOREHEAD_TOP] - landmarks[CHIN]))
+    if face_height < MIN_FACE_HEIGHT_PX:
+        raise GeneratorError(
+            f"the face is {face_height:.0f} px high from forehead to chin; at least {MIN_FACE_HEIGHT_PX} px are"
+            " needed: use a larger picture or a closer crop"
+        )
+    return landmarks
+
+
+def _square(landmarks: Array) -> tuple[int, int, int]:
+    """Side, left and top of the crop in pixels of the portrait."""
+    top, chin = landmarks[FOREHEAD_TOP], landmarks[CHIN]
+    half = float(np.linalg.norm(top - chin)) * FACE_HEIGHTS_WIDE / 2
+    centre = (top + chin) / 2 + np.array([0, -0.04 * half], np.float32)
+    return round(2 * half), round(float(centre[0]) - half), round(float(centre[1]) - half)
+
+
+def _cut_out(rgb: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+    """[side, side, 3]; what lies outside the portrait continues its edge, softer with distance."""
+    height, width = rgb.shape[:2]
+    trim = 1 + round(0.006 * side)  # the outermost pixels of photographs are often frame, scan edge or ringing
+    top_in, left_in = (trim if start < 0 else start for start in (top, left))
+    bottom_in = height - trim if top + side > height else top + side
+    right_in = width - trim if left + side > width else left + side
+    inside = rgb[top_in:bottom_in, left_in:right_in]
+    above, below = top_in - top, top + side - bottom_in
+    before, after = left_in - left, left + side - right_in
+    if not any((above, below, before, after)):
+        return np.ascontiguousarray(inside)
+    wide = np.concatenate([_fade(inside[:, :1], before)[:, ::-1], inside, _fade(inside[:, -1:], after)], 1)
+    flip = wide.transpose(1, 0, 2)
+    tall = np.concatenate([_fade(flip[:, :1], above)[:, ::-1], flip, _fade(flip[:, -1:], below)], 1)
+    return np.ascontiguousarray(tall.transpose(1, 0, 2))
+
+
+def _fade(edge: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Edge column [n, 1, 3] -> [n, count, 3], each copy blurred a little more along the edge."""
+    if count == 0:
+        return edge[:, :0]
+    columns = [_blur_column(edge, 0.35 + 0.22 * step) for step in range(count)]
+    return np.concatenate(columns, 1)
+
+
+def _blur_column(edge: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
+    reach = 2 * int(np.ceil(3 * sigma)) + 1
+    kernel = cv2.getGaussianKernel(reach, sigma)
+    blurred = cv2.sepFilter2D(edge, -1, np.ones((1, 1)), kernel, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, np.uint8).reshape(edge.shape)

@@ -1,0 +1,110 @@
+"""The clock of a media file: exact times from its start, and whether it was read to its stated end."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import av.container
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from media.errors import MediaError
+from media.limits import MAX_DURATION_S
+
+_MICROSECOND = Fraction(1, 1_000_000)
+_FORMATS_WITHOUT_LENGTH = {"mp3", "aac", "ac3", "amr", "h264", "hevc", "mpegvideo", "mpeg", "mpegts", "ogg"}
+"""Formats that state no length; FFmpeg's figure is an estimate there and proves no cut."""
+
+_FALLBACK_STEP_S = Fraction(1, 25)
+
+
+def container_origin(container: av.container.InputContainer) -> Fraction:
+    """Start of the file in seconds: its earliest video or sound stream, never after a negative one's zero."""
+    streams = [*container.streams.video, *container.streams.audio]
+    starts = [
+        stream.start_time * stream.time_base
+        for stream in streams
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    return max(min(starts, default=Fraction(0)), Fraction(0))
+
+
+class FrameClock:
+    """Gives each decoded frame its exact time; repairs missing and non-rising timestamps by one frame step."""
+
+    def __init__(self, stream: VideoStream, origin: Fraction, name: str) -> None:
+        rate = stream.average_rate or stream.guessed_rate
+        self._step = 1 / Fraction(rate) if rate else _FALLBACK_STEP_S
+        self._origin = origin
+        self._name = name
+        self.last: Fraction | None = None
+
+    def time_of(self, frame: av.VideoFrame) -> Fraction:
+        """Seconds from the start of the file. Raises MediaError beyond MAX_DURATION_S."""
+        follows = Fraction(0) if self.last is None else self.last + self._step
+        time = follows
+        if frame.pts is not None and frame.time_base:
+            time = frame.pts * Fraction(frame.time_base) - self._origin
+            if self.last is not None and time <= self.last:
+                time = follows
+        check_time(time, self._name)
+        self.last = time
+        return time
+
+
+def check_time(time_s: Fraction | float, name: str) -> None:
+    """Raises MediaError for a presentation time that no real file has."""
+    if abs(time_s) > MAX_DURATION_S:
+        raise MediaError(
+            name,
+            expected=f"times within {MAX_DURATION_S // 3600} hours of its start",
+            came=f"a frame is stamped {float(time_s):.0f} s",
+            remedy="Cut it into shorter files, or remux it to mend its timestamps.",
+        )
+
+
+class Completeness:
+    """Follows the packets of a file to tell a whole file from one that was cut off or damaged."""
+
+    def __init__(self, container: av.container.InputContainer, name: str) -> None:
+        self._container = container
+        self._name = name
+        self._read: dict[int, int] = {}
+        self._last_end_s = Fraction(0)
+
+    def follow(self, packet: av.Packet[Stream], wanted: Stream) -> None:
+        """Counts one packet of any stream. Raises MediaError for an incomplete one of the wanted stream."""
+        self._read[packet.stream_index] = self._read.get(packet.stream_index, 0) + 1
+        start = packet.pts if packet.pts is not None else packet.dts
+        if start is not None and packet.time_base:
+            end = (start + (packet.duration or 0)) * Fraction(packet.time_base)
+            self._last_end_s = max(self._last_end_s, end)
+        if packet.is_corrupt and packet.stream_index == wanted.index and not _is_pcm(wanted):
+            raise self._damaged("a part of its data is missing")
+
+    def check(self, stream: Stream) -> None:
+        """At the end of the data. Raises MediaError if the file promised more than came."""
+        formats = set(self._container.format.name.split(","))
+        if "mp4" in formats:
+            promised, came = len(stream.index_entries), self._read.get(stream.index, 0)
+            if came < promised:
+                raise self._damaged(f"it ends after {came} of {promised} packets")
+        elif self._container.duration and not formats & _FORMATS_WITHOUT_LENGTH:
+            promised_s = self._container.duration * _MICROSECOND
+            came_s = self._last_end_s - container_origin(self._container)
+            if came_s < promised_s * Fraction(98, 100) - 1:
+                raise self._damaged(f"it ends after {float(came_s):.2f} of {float(promised_s):.2f} s")
+
+    def _damaged(self, came: str) -> MediaError:
+        return MediaError(
+            self._name,
+            expected="a whole file",
+            came=came,
+            remedy="It was cut off or damaged; copy, download or export it again.",
+        )
+
+
+def _is_pcm(stream: Stream) -> bool:
+    """Raw sound: a last short packet is its normal end, although it is flagged."""
+    return stream.codec_context is not None and stream.codec_context.name.startswith("pcm_")

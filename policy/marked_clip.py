@@ -1,0 +1,135 @@
+"""From a portrait and a recording to a marked clip in an anonymous file, block by block.
+
+Frames and samples are marked right after they are made and before they are encoded; unmarked ones exist
+only as tensors of the current block. Memory does not grow with the length of the clip.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import zip_longest
+from typing import Any, BinaryIO, Protocol
+
+from torch import Tensor
+
+from media import ClipWriter, read_audio, read_frames
+from policy.errors import ReleaseError
+from policy.request import OUTPUT_FPS, OUTPUT_SIZE_PX
+from watermark import AudioEmbedder, Detection, MarkKey, Payload, VideoEmbedder, detect_audio, detect_video
+
+CONTROL_RATE = 16_000
+SOUND_RATE = 48_000
+BLOCK_S = 1.0
+RENDER_FRAMES = 8
+STRENGTHS = (1.0, 1.5, 2.2)
+
+
+class TalkingFace(Protocol):
+    """The generator, as far as the release needs it; states and blocks are only handed on."""
+
+    def encode(self, portrait: Tensor) -> Any:
+        """Face state of a portrait uint8 [3, H, W]."""
+        ...
+
+    def start(self, *, controls: Any, seed: int) -> Any:
+        """Motion state at the beginning of a clip."""
+        ...
+
+    def motion(self, audio: Tensor, state: Any, *, final: bool = False) -> tuple[Any, Any]:
+        """Motion block and next state for float32 [n] at 16 kHz."""
+        ...
+
+    def render(self, face: Any, block: Any) -> Tensor:
+        """Frames uint8 [N, 3, 512, 512]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What is to be performed: a face at the start of its motion, and the recording."""
+
+    talker: TalkingFace
+    face: Any
+    motion: Any
+    audio: bytes
+    frames: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Key and payload, and how strongly each medium is marked."""
+
+    key: MarkKey
+    payload: Payload
+    video_strength: float
+    audio_strength: float
+
+
+def write_marked_clip(performance: Performance, mark: Mark, sink: BinaryIO, *, on_block: Callable[[int], None]) -> int:
+    """Generate, mark and encode into `sink`; the number of frames.
+
+    `on_block(frames done)` is called after each block; what it raises ends the job and empties the sink.
+    """
+    fps, side = Fraction(OUTPUT_FPS), OUTPUT_SIZE_PX
+    video = VideoEmbedder(mark.key, mark.payload, width=side, height=side, fps=fps, strength=mark.video_strength)
+    sound = AudioEmbedder(mark.key, mark.payload, sample_rate=SOUND_RATE, strength=mark.audio_strength)
+    state, done = performance.motion, 0
+    with ClipWriter(sink, width=side, height=side, fps=fps, sample_rate=SOUND_RATE) as writer:
+        for control, samples, final in _audio_blocks(performance.audio):
+            if samples is not None:
+                writer.write_audio(sound.push(samples))
+            if control is None:
+                continue
+            block, state = performance.talker.motion(control, state, final=final)
+            for start in range(0, len(block), RENDER_FRAMES):
+                frames = performance.talker.render(performance.face, block[start : start + RENDER_FRAMES])
+                writer.write_frames(video.push(frames))
+                done += frames.shape[0]
+                on_block(done)
+        writer.write_audio(sound.flush())
+        if done != performance.frames:
+            raise ReleaseError(f"the generator made {done} frames, expected {performance.frames}")
+    return done
+
+
+def _audio_blocks(audio: bytes) -> Iterator[tuple[Tensor | None, Tensor | None, bool]]:
+    """(16 kHz block, 48 kHz block, is the last 16 kHz block) of one second each, in step."""
+    control = _with_last(read_audio(io.BytesIO(audio), sample_rate=CONTROL_RATE, block_s=BLOCK_S))
+    sound = read_audio(io.BytesIO(audio), sample_rate=SOUND_RATE, block_s=BLOCK_S)
+    for block, samples in zip_longest(control, sound):
+        yield (None, samples, False) if block is None else (block[0], samples, block[1])
+
+
+def _with_last(blocks: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:
+    held: Tensor | None = None
+    for block in blocks:
+        if held is not None:
+            yield held, False
+        held = block
+    if held is not None:
+        yield held, True
+
+
+@dataclass(frozen=True)
+class MarksRead:
+    """What was read out of an encoded clip."""
+
+    video: Detection
+    audio: Detection
+
+
+def read_marks(clip: BinaryIO, key: MarkKey) -> MarksRead:
+    """Read both marks back out of the encoded file, as anyone with the key would."""
+    clip.seek(0)
+    video = detect_video(read_frames(clip), [key])
+    clip.seek(0)
+    sound = read_audio(clip, sample_rate=SOUND_RATE)
+    return MarksRead(video, detect_audio(sound, [key], sample_rate=SOUND_RATE))
+
+
+def reads_as(detection: Detection, mark: Mark) -> bool:
+    """True when the mark that was read is exactly the one of the grant."""
+    return detection.payload == mark.payload and detection.key_id == mark.key.key_id

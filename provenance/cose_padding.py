@@ -38,7 +38,7 @@ def check_unsigned_header(signature: bytes) -> str | None:
     if not isinstance(value, list) or len(value) != 4 or not isinstance(value[1], Mapping):
         return "the signature is no COSE_Sign1 structure"
     header = value[1]
-    if any(value[2] or b""):
+    if value[2] not in (None, b""):
         return "the signature carries a payload of its own"
     for name in _PADDING:
         padding = header.get(name, b"")

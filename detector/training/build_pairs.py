@@ -31,7 +31,7 @@ Twins = dict[str, TwinAutoencoder]
 
 def camera_frames(crop: NDArray[np.uint8], points: Points, random: np.random.Generator) -> tuple[Frames, Points]:
     """One to three frames of a hand-held camera's look at the portrait: [T, G, G, 3], landmarks of the last one."""
-    size = int(random.integers(72, 144)) * 2
+    size = int(random.integers(52, 144)) * 2
     length = 1 if random.random() < 0.5 else 3
     factor = random.uniform(1.45, LOOSE * 0.97)  # frame side over face box
     angle, mirrored = random.normal(0, 5), random.random() < 0.5
@@ -63,7 +63,24 @@ def camera_look(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray
         done = cv2.bilateralFilter(done, 7, float(random.uniform(10, 40)), 5)
     if random.random() < 0.15:
         done = sharpened(done[None], random.uniform(0.2, 0.8))[0]
+    if random.random() < 0.45:
+        done = poor_camera(done, random)
     return jpeg_round_trip(done, int(random.integers(60, 96))) if random.random() < 0.3 else done
+
+
+def poor_camera(picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    """A soft lens, few pixels, noise and an old codec, so that softness and blocks alone never mean a fake."""
+    side = picture.shape[0]
+    soft = cv2.GaussianBlur(picture, (0, 0), float(random.uniform(0.5, 2.5))) if random.random() < 0.6 else picture
+    small = int(side * random.uniform(0.3, 0.8))
+    soft = cv2.resize(soft, (small, small), interpolation=cv2.INTER_AREA)
+    if random.random() < 0.5:
+        noise = random.normal(0, random.uniform(1, 8), soft.shape)
+        soft = np.clip(soft + noise, 0, 255).astype(np.uint8)
+    if random.random() < 0.7:
+        soft = jpeg_round_trip(soft, int(random.integers(25, 92)))
+    how = cv2.INTER_CUBIC if random.random() < 0.5 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(soft, (side, side), interpolation=how), np.uint8)
 
 
 def made_face(frames: Frames, points: Points, twins: Twins, random: np.random.Generator) -> tuple[str, Frames]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from safetensors.torch import load_file, save
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -111,6 +112,11 @@ def fitted(scored: Scored, smallest_px: float, feature_range: FeatureRange) -> C
     )
 
 
+def as_shipped(tensor: Tensor) -> Tensor:
+    """Filters in half precision, so that the file is half as large; everything measured here uses them so."""
+    return tensor.half().contiguous() if tensor.ndim == 4 else tensor.contiguous()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of train_frame_model.py")
@@ -121,7 +127,8 @@ def main() -> None:
     torch.set_grad_enabled(False)
     tensors = load_file(settings.run / "last.safetensors")
     model = FrameModel(FrameModelConfig()).eval()
-    model.load_state_dict({k.removeprefix("mean."): v for k, v in tensors.items() if k.startswith("mean.")})
+    shipped = {k.removeprefix("mean."): as_shipped(v) for k, v in tensors.items() if k.startswith("mean.")}
+    model.load_state_dict({name: tensor.float() for name, tensor in shipped.items()})
     train = Scored(model, settings.pairs[:1], "train", limit=2)
     feature_range = FeatureRange.fitted(train.features, directions=DIRECTIONS)
     held = Scored(model, settings.pairs, "calibration")
@@ -135,7 +142,6 @@ def main() -> None:
         "test false positives": float(np.mean(np.array(reals) > calibration.threshold_logit)),
         "test true positives": float(np.mean(test.logits[test.fake] > calibration.threshold_logit)),
     }
-    shipped = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     shipped |= {"range.mean": feature_range.mean, "range.directions": feature_range.directions}
     data = save(shipped)
     record = {

@@ -49,7 +49,7 @@ def draw_chain(random: np.random.Generator) -> ChainDraw:
         motion_blur_px=int(random.integers(2, 8)) if random.random() < 0.12 else 0,
         noise=float(random.uniform(1, 7)) if random.random() < 0.3 else 0.0,
         noise_seed=int(random.integers(2**31)),
-        jpeg_quality=int(random.integers(45, 98)) if kind < 0.35 and random.random() < 0.8 else 0,
+        jpeg_quality=int(random.integers(30, 98)) if kind < 0.4 and random.random() < 0.8 else 0,
         crf=crf,
     )
 

@@ -43,7 +43,9 @@ def reconstruction_loss(twin: Tensor, real: Tensor) -> Tensor:
     return loss
 
 
-def train(config: TwinConfig, crops: NDArray[np.uint8], out: Path, steps: int, batch: int, seed: int) -> dict[str, object]:
+def train(
+    config: TwinConfig, crops: NDArray[np.uint8], out: Path, steps: int, batch: int, seed: int
+) -> dict[str, object]:
     """Train one autoencoder; writes <name>.safetensors and snapshots <name>-early.safetensors."""
     torch.manual_seed(seed)
     random, started = np.random.default_rng(seed), time.time()

@@ -1,4 +1,4 @@
-"""Does a clip look synthetic? Scores faces, answers with a calibrated number and evidence, or says that it can't tell."""
+"""Does a clip look synthetic? Scores faces; answers with a calibrated number and evidence, or that it can't tell."""
 
 from detector.detector import Detector
 from detector.report import DetectorError, DetectorReport, FrameScore, Thresholds

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from safetensors.torch import load_file, save
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from detector.calibration import Calibration, FeatureRange, conformal_threshold
 from detector.detector import SETTINGS_NAME, WEIGHTS_NAME

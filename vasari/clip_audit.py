@@ -73,7 +73,8 @@ class ClipAuditor:
     def audit(self, path: Path, *, progress: Callable[[float], None] | None = None) -> ClipAudit:
         """The evidence on `path` and its verdict; `progress` gets the seconds of picture read so far.
 
-        Raises `media.MediaError` when the file can't be decoded, OSError when it can't be read.
+        A clip that was damaged after signing still gets its verdict, from the credentials alone. Raises
+        `media.MediaError` when any other file can't be decoded, OSError when it can't be read.
         """
         began = time.monotonic()
         digest, size_bytes = _sha256(path)
@@ -81,16 +82,12 @@ class ClipAuditor:
         if info.video_codec is None:
             raise MediaError(str(path), expected="a clip", came="it has sound only", remedy="Give a video file.")
         credentials = verify_clip(path, self.anchors) if self.anchors is not None else None
-        video_mark, report, fingerprint, thumbnails = self._watch(path, info, progress)
-        audio_mark = self._listen(path, info)
-        evidence = Evidence(
-            credentials=credentials,
-            video_mark=video_mark,
-            audio_mark=audio_mark,
-            repository=self._look_up(video_mark, audio_mark, fingerprint),
-            log=self._log_evidence(credentials),
-            detector=report,
-        )
+        try:
+            evidence, thumbnails = self._look(path, info, credentials, progress)
+        except MediaError as error:
+            if credentials is None or credentials.state != "broken":
+                raise
+            evidence, thumbnails = Evidence(credentials=credentials, damage=str(error)), ()
         return ClipAudit(
             path=str(path),
             sha256=digest,
@@ -102,6 +99,26 @@ class ClipAuditor:
             audited_at=datetime.now(UTC),
             took_s=time.monotonic() - began,
         )
+
+    def _look(
+        self,
+        path: Path,
+        info: MediaInfo,
+        credentials: CredentialsReport | None,
+        progress: Callable[[float], None] | None,
+    ) -> tuple[Evidence, tuple[Thumbnail, ...]]:
+        """The evidence of picture and sound beside the credentials; raises MediaError where they don't decode."""
+        video_mark, report, fingerprint, thumbnails = self._watch(path, info, progress)
+        audio_mark = self._listen(path, info)
+        evidence = Evidence(
+            credentials=credentials,
+            video_mark=video_mark,
+            audio_mark=audio_mark,
+            repository=self._look_up(video_mark, audio_mark, fingerprint),
+            log=self._log_evidence(credentials),
+            detector=report,
+        )
+        return evidence, thumbnails
 
     def _watch(
         self, path: Path, info: MediaInfo, progress: Callable[[float], None] | None

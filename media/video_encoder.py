@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, cast
 
 from av.codec.context import Flags
 from av.container import OutputContainer
@@ -44,7 +44,7 @@ def add_video_stream(
     if codec not in _ENCODERS or not 0 <= crf <= MAX_CRF[codec]:
         raise ValueError(f"codec is one of {sorted(_ENCODERS)} and crf is 0 to {MAX_CRF.get(codec, 51)}")
     encoder, options = _ENCODERS[codec]
-    stream = container.add_stream(encoder, rate=fps, width=width, height=height)
+    stream = cast(VideoStream, container.add_stream(encoder, rate=fps, width=width, height=height))
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
     context.time_base = 1 / fps

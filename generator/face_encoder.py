@@ -45,9 +45,9 @@ def encode_portrait(
     fields = build_fields(rig, fit, work.landmarks, openings)
     texture = snap_to_bytes(work.texture)
     picture = whole_pixels(texture)
-    matte = refine_matte(work.person, picture)
+    matte = refine_matte(work.person, picture, work.landmarks)
     background = np.round(fill_behind(picture, matte).clip(0, 255))
-    upper_alpha, lower_alpha = skin_alphas(matte, openings)
+    upper_alpha, lower_alpha, lenses = skin_alphas(matte, openings)
     eyes = [split_eye(texture, work.landmarks, w.opening, w.box) for w in fields.windows[:2]]
 
     def planes(a: Array) -> Tensor:
@@ -63,7 +63,7 @@ def encode_portrait(
         picture=planes(picture),
         background=planes(background),
         upper_texture=planes(np.dstack([texture, upper_alpha]))[None],
-        lower_texture=planes(np.dstack([texture, lower_alpha]))[None],
+        lower_texture=planes(np.dstack([texture, lower_alpha, lenses]))[None],
         position=as_tensor(_positions(fields)),
         turn_weight=as_tensor(fields.turn_weight),
         move_weight=as_tensor(fields.move_weight),
@@ -107,7 +107,8 @@ def _opening_state(window: Window, as_tensor: ToTensor) -> OpeningState:
         height=box.height,
         width=box.width,
         lower=as_tensor(window.lower),
-        bumps=as_tensor(window.bumps),
+        upper_bumps=as_tensor(window.upper_bumps),
+        lower_bumps=as_tensor(window.lower_bumps),
         upper_down_px=as_tensor(window.upper_down_px),
         lower_down_px=as_tensor(window.lower_down_px),
         gap_px=as_tensor(opening.gap_px()),

@@ -59,7 +59,8 @@ class Window:
     opening: Opening
     box: Box
     lower: Array  # [53, 3, h, w] cm, motion of the lower sheet
-    bumps: Array  # [K, h, w] 0..1, share of a cell in a downward shift of knot k
+    upper_bumps: Array  # [K, h, w] 0..1, share of a cell of the upper sheet in a downward shift of knot k
+    lower_bumps: Array  # [K, h, w]
     upper_down_px: Array  # [53, K] downward motion of the upper contour
     lower_down_px: Array  # [53, K]
     cm_per_px: float
@@ -219,10 +220,10 @@ def _window(skin: Skin, rig: RigShape, opening: Opening, face: Box, upper: Array
     at = np.round(opening.knots * (CONTOUR_POINTS - 1)).astype(int)
     upper_px = (upper_contour[:, at, :2] @ down * px_per_cm).astype(np.float32)
     lower_px = (lower_contour[:, at, :2] @ down * px_per_cm).astype(np.float32)
-    bumps = _bumps(opening, box)
+    upper_bumps, lower_bumps = _bumps(opening, box)
     if not is_mouth:
-        _close_lid(opening, local, upper, upper_px, lower_px, bumps, 1 / px_per_cm)
-    return Window(opening, box, lower_sheet.copy(), bumps, upper_px, lower_px, 1 / px_per_cm)
+        _close_lid(opening, local, upper, upper_px, lower_px, upper_bumps, 1 / px_per_cm)
+    return Window(opening, box, lower_sheet.copy(), upper_bumps, lower_bumps, upper_px, lower_px, 1 / px_per_cm)
 
 
 def _outside(px: Array, box: Box) -> NDArray[np.bool_]:
@@ -240,24 +241,33 @@ def _contour_motion(skin: Skin, rig: RigShape, ids: tuple[int, ...], knots: Arra
     return np.asarray(at[:, right - 1] * (1 - f) + at[:, right] * f, np.float32)
 
 
-def _bumps(opening: Opening, box: Box) -> Array:
-    """[K, h, w]: 1 on the contours at knot k, fading across the lip or lid; zero at both corners."""
+def _bumps(opening: Opening, box: Box) -> tuple[Array, Array]:
+    """Of the upper and the lower sheet [K, h, w]: 1 on the sheet's contour at knot k, zero at both corners.
+
+    On the sheet's own skin the shift fades softly across the lip or lid; in the lens beyond its contour, where the
+    sheet is transparent, it fades evenly, so that nothing folds.
+    """
     y, x = np.mgrid[0 : box.height, 0 : box.width].astype(np.float32)
     px = np.stack([x + box.left, y + box.top], -1) * CELL_PX + CELL_PX / 2
     relative = px - opening.upper[0]
     down = np.array([-opening.along[1], opening.along[0]], np.float32)
     s, d = relative @ opening.along / opening.width_px, relative @ down
     t = np.linspace(0, 1, CONTOUR_POINTS)
-    upper = np.interp(s, t, (opening.upper - opening.upper[0]) @ down)
-    lower = np.interp(s, t, (opening.lower - opening.upper[0]) @ down)
-    beyond = np.maximum(np.maximum(upper - d, d - lower), 0)
-    reach = (0.17 if opening.name == "mouth" else 0.26) * opening.width_px
-    across = np.exp(-((beyond / reach) ** 2)) * ((s > 0) & (s < 1))
-    knots = opening.knots
-    tents = [np.interp(s, knots, np.eye(len(knots))[k]) for k in range(len(knots))]
-    tents[0] *= 0
-    tents[-1] *= 0
-    return np.asarray(np.stack(tents) * across, np.float32)
+    upper, lower, upper_arc, lower_arc = (
+        np.interp(s, t, (line - opening.upper[0]) @ down)
+        for line in (opening.upper, opening.lower, opening.upper_arc, opening.lower_arc)
+    )
+    reach = (0.22 if opening.name == "mouth" else 0.30) * opening.width_px
+    upper_share = np.where(
+        d < upper, np.exp(-(((upper - d) / reach) ** 2)), (lower_arc - d) / np.maximum(lower_arc - upper, 1)
+    )
+    lower_share = np.where(
+        d > lower, np.exp(-(((d - lower) / reach) ** 2)), (d - upper_arc) / np.maximum(lower - upper_arc, 1)
+    )
+    tents = np.stack([np.interp(s, opening.knots, row) for row in np.eye(len(opening.knots))])
+    tents[[0, -1]] = 0
+    tents = tents * ((s > 0) & (s < 1))
+    return tuple(np.asarray(tents * np.clip(share, 0, 1), np.float32) for share in (upper_share, lower_share))  # type: ignore[return-value]
 
 
 def _close_lid(

@@ -77,7 +77,7 @@ class Opening:
 def find_openings(landmarks: Array) -> tuple[Opening, Opening, Opening]:
     """Eye at the left of the picture, eye at the right, mouth."""
     eyes = [
-        _opening(name, landmarks, LID_UPPER[i], LID_LOWER[i], above=0.30, below=0.34)
+        _opening(name, landmarks, LID_UPPER[i], LID_LOWER[i], above=0.34, below=0.5)
         for i, name in enumerate(("eye_left", "eye_right"))
     ]
     mouth = _opening("mouth", landmarks, LIPS_INNER_UPPER, LIPS_INNER_LOWER, above=0.30, below=0.55)

@@ -17,7 +17,8 @@ class OpeningState:
     height: int
     width: int
     lower: Tensor  # [53, 3, h, w] cm: motion of the lower sheet of skin
-    bumps: Tensor  # [K, h, w]
+    upper_bumps: Tensor  # [K, h, w]
+    lower_bumps: Tensor  # [K, h, w]
     upper_down_px: Tensor  # [53, K]
     lower_down_px: Tensor  # [53, K]
     gap_px: Tensor  # [K] in the portrait
@@ -59,7 +60,7 @@ class FaceState:
     picture: Tensor  # [3, 512, 512] 0..255
     background: Tensor  # [3, 512, 512] without the person
     upper_texture: Tensor  # [1, 4, 1024, 1024] colour and alpha of the upper sheet
-    lower_texture: Tensor  # [1, 4, 1024, 1024]
+    lower_texture: Tensor  # [1, 5, 1024, 1024] colour, alpha of the lower sheet, where it is needed
     position: Tensor  # [3, 256, 256] cm, camera space
     turn_weight: Tensor  # [256, 256]
     move_weight: Tensor  # [256, 256]

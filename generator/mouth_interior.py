@@ -30,8 +30,8 @@ def _occlusion(opening: Tensor) -> Tensor:
     """[h, w] 0..1: light that reaches the teeth, little near the lips and in a narrow gap, least under the upper."""
     wide = F.avg_pool2d(opening[None, None], 15, stride=1, padding=7)[0, 0]
     near = F.avg_pool2d(opening[None, None], 7, stride=1, padding=3)[0, 0]
-    from_below = F.pad(near, (0, 0, 4, 0))[: near.shape[0]]  # shifted down: dark just below the upper lip
-    return (0.10 + 0.75 * wide.sqrt() * (0.35 + 0.65 * from_below)).clamp(0, 1)
+    under_lip = F.pad(near, (0, 0, 2, 0))[: near.shape[0]]  # shifted down: dark just below the upper lip
+    return (0.12 + 1.05 * wide.sqrt() * (0.5 + 0.5 * under_lip)).clamp(0, 1)
 
 
 def _place(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generator.face_fields import CELL_PX, Box
-from generator.face_landmarks import IRIS_CENTRE, IRIS_RIM
+from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, IRIS_RIM
 from generator.face_openings import Opening, fill
 from generator.working_picture import SIZE_PX, TEXTURE_PX
 
@@ -44,27 +44,37 @@ def snap_to_bytes(texture: Array) -> Array:
     return np.asarray(texture + np.repeat(np.repeat(shift, TEXELS, 0), TEXELS, 1), np.float32)
 
 
-def refine_matte(person: Array, picture: Array) -> Array:
-    """Person mask [512, 512] -> soft matte that follows the edges of the picture (guided filter, He et al. 2010)."""
-    guide = picture / 255
-    mask = np.clip((person - 0.15) / 0.7, 0, 1)
-    fine = np.clip(_guided(guide.mean(2), mask, 10, 2e-4), 0, 1)
-    band = cv2.dilate(mask, np.ones((15, 15))) * (1 - cv2.erode(mask, np.ones((15, 15))))
-    matte = mask + band * (fine - mask)
-    matte = np.clip((matte - 0.06) / 0.88, 0, 1)
+def refine_matte(person: Array, picture: Array, landmarks: Array) -> Array:
+    """Person mask [512, 512] -> soft matte that follows the edges of the picture; the face is always inside."""
+    mask = np.clip((person - 0.25) / 0.5, 0, 1)
+    face = fill(cv2.convexHull(landmarks[list(FACE_OVAL)])[:, 0], SIZE_PX, 1.0)
+    mask = np.maximum(mask, face)
+    fine = np.clip(_guided(picture / 255, mask, 9, 1e-3), 0, 1)
+    rim = np.ones((17, 17))
+    band = cv2.GaussianBlur(cv2.dilate(mask, rim) - cv2.erode(mask, rim), (0, 0), 2).clip(0, 1)
+    matte = np.maximum(mask + band * (fine - mask), cv2.erode(face, np.ones((9, 9))))
+    matte = np.clip((matte - 0.10) / 0.76, 0, 1)
     return np.asarray(matte * matte * (3 - 2 * matte), np.float32)
 
 
 def _guided(guide: Array, mask: Array, radius: int, eps: float) -> Array:
+    """Guided filter with a colour guide [h, w, 3] (He, Sun, Tang 2013, section 3.5)."""
     size = (2 * radius + 1,) * 2
 
     def mean(a: Array) -> Array:
-        return np.asarray(cv2.blur(a, size, borderType=cv2.BORDER_REFLECT), np.float32)
+        return np.asarray(cv2.blur(a, size, borderType=cv2.BORDER_REFLECT), np.float64)
 
-    mean_guide, mean_mask = mean(guide), mean(mask)
-    slope = (mean(guide * mask) - mean_guide * mean_mask) / (mean(guide * guide) - mean_guide**2 + eps)
-    offset = mean_mask - slope * mean_guide
-    return mean(slope) * guide + mean(offset)
+    centred = guide.astype(np.float64) - guide.mean((0, 1))
+    mean_guide, mean_mask = mean(centred), mean(mask.astype(np.float64))
+    products = centred[..., :, None] * centred[..., None, :]
+    covariance = mean(products.reshape(*mask.shape, 9)[..., :4]), mean(products.reshape(*mask.shape, 9)[..., 4:8])
+    last = mean(products[..., 2, 2])
+    square = np.concatenate([*covariance, last[..., None]], -1).reshape(*mask.shape, 3, 3)
+    square = square - mean_guide[..., :, None] * mean_guide[..., None, :] + eps * np.eye(3)
+    cross = mean(centred * mask[..., None]) - mean_guide * mean_mask[..., None]
+    slope = np.linalg.solve(square, cross[..., None])[..., 0]
+    offset = mean_mask - (slope * mean_guide).sum(-1)
+    return np.asarray((mean(slope) * centred).sum(-1) + mean(offset), np.float32)
 
 
 def fill_behind(picture: Array, matte: Array) -> Array:
@@ -91,20 +101,23 @@ def _push_pull(colour: Array, weight: Array) -> Array:
     return np.asarray(colour + up * (1 - weight[..., None]), np.float32)
 
 
-def skin_alphas(matte: Array, openings: tuple[Opening, ...]) -> tuple[Array, Array]:
-    """[1024, 1024] each: of the upper sheet (times the matte) and of the lower sheet."""
+def skin_alphas(matte: Array, openings: tuple[Opening, ...]) -> tuple[Array, Array, Array]:
+    """[1024, 1024] each: of the upper sheet (times the matte), of the lower sheet, and of the lenses, which is
+    where the lower sheet is needed at all."""
     upper = cv2.resize(matte, (TEXTURE_PX, TEXTURE_PX), interpolation=cv2.INTER_LINEAR)
-    lower = np.ones_like(upper)
+    lower, lenses = np.ones_like(upper), np.zeros_like(upper)
     for opening in openings:
         mouth = opening.name == "mouth"
         overhang_px = 0.0 if mouth else 0.05 * float(opening.gap_px().max())  # lashes stay with the upper lid
-        tuck_px = 1.5 if mouth else 0.5  # the lower sheet runs on under the upper one
+        tuck_px = 1.5 if mouth else 1.0  # the lower sheet runs on under the upper one
         down = np.array([-opening.along[1], opening.along[0]], np.float32)
         hole = np.concatenate([opening.upper + overhang_px * down, opening.lower_arc[::-1]])
         upper = upper * (1 - fill(hole, TEXTURE_PX, TEXELS, soft_px=0.7))
         hole = np.concatenate([opening.upper_arc, (opening.lower - tuck_px * down)[::-1]])
         lower = lower * (1 - fill(hole, TEXTURE_PX, TEXELS, soft_px=0.7))
-    return upper, lower
+        lens = fill(np.concatenate([opening.upper_arc, opening.lower_arc[::-1]]), TEXTURE_PX, TEXELS)
+        lenses = np.maximum(lenses, cv2.dilate(lens, np.ones((9, 9))))
+    return upper, lower, cv2.GaussianBlur(lenses, (0, 0), 1.5)
 
 
 def cut_texels(texture: Array, box: Box) -> Array:

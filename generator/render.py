@@ -85,14 +85,15 @@ def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Tensor:
         left, top, right, bottom = window
         lower = _lower_cells(face, opening, settled.weights, shift, motion)
         at = invert_map(lower, origin=(opening.left * CELL_PX, opening.top * CELL_PX), target=window)
-        sheet = sample_pixels(face.lower_texture, at)  # [4, h, w]
+        sheet = sample_pixels(face.lower_texture, at)  # [5, h, w]
         cover = skin[3, top:bottom, left:right]
         if opening.name == "mouth":
             inside = draw_mouth(face, settled.weights, motion, window, (1 - cover) * (1 - sheet[3]))
         else:
             eye = face.eye_layers[0 if opening.name == "eye_left" else 1]
             inside = _draw_eye(opening, eye, gaze, motion, window)
-        behind[:, top:bottom, left:right] = inside + sheet[3] * (sheet[:3] - inside)
+        inside += sheet[3] * (sheet[:3] - inside)
+        behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
     frame = behind + skin[3] * (skin[:3] - behind)
     return frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
@@ -107,7 +108,7 @@ def _upper_cells(
     for opening, (shift, _) in zip((*face.eyes, face.mouth), shifts, strict=True):
         rows = slice(opening.top, opening.top + opening.height)
         columns = slice(opening.left, opening.left + opening.width)
-        _push_down(position[:, rows, columns], opening, shift)
+        _push_down(position[:, rows, columns], opening, shift, opening.upper_bumps)
     return place_cells(position, face.turn_weight, face.move_weight, motion)
 
 
@@ -119,13 +120,13 @@ def _lower_cells(
     columns = slice(opening.left, opening.left + opening.width)
     position = face.position[:, rows, columns].clone()
     position += (weights @ opening.lower.flatten(1)).view(3, opening.height, opening.width)
-    _push_down(position, opening, shift[1])
+    _push_down(position, opening, shift[1], opening.lower_bumps)
     return place_cells(position, face.turn_weight[rows, columns], face.move_weight[rows, columns], motion)
 
 
-def _push_down(position: Tensor, opening: OpeningState, shift_px: Tensor) -> None:
+def _push_down(position: Tensor, opening: OpeningState, shift_px: Tensor, bumps: Tensor) -> None:
     """Adds a downward shift per knot [K] (pixels at rest) in place to positions [3, h, w]."""
-    amount = torch.tensordot(shift_px, opening.bumps, 1) * opening.cm_per_px
+    amount = torch.tensordot(shift_px, bumps, 1) * opening.cm_per_px
     position[0] += amount * opening.down[0]
     position[1] -= amount * opening.down[1]
 

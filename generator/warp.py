@@ -22,44 +22,42 @@ def pixel_centres(window: tuple[int, int, int, int], device: torch.device, step:
 def invert_map(placed: Tensor, *, origin: tuple[int, int], target: tuple[int, int, int, int]) -> Tensor:
     """Source pixel of every target pixel: [2, h, w].
 
-    placed: [2, H, W], where the 2 px cells of the source go; the first cell's corner is at `origin`. Damped Newton
-    with the map's own stretch along x and y, first on a coarse grid, then on finer ones.
+    placed: [2, H, W], where the 2 px cells of the source go; the first cell's corner is at `origin`. On a coarse
+    grid steps are divided by the largest stretch nearby, which can't overshoot; on finer grids by the stretch
+    itself (Newton without the mixed derivatives).
     """
     height, width = placed.shape[1:]
     left, top = origin
     corner = (left, top, left + width * CELL_PX, top + height * CELL_PX)
-    rest = pixel_centres(corner, placed.device, CELL_PX)
-    flow = placed - rest
-    field = torch.cat([flow, _inverse_stretch(flow)])[None]  # [1, 4, H, W]
-    scale = torch.tensor([2 / (width * CELL_PX), 2 / (height * CELL_PX)], device=placed.device)
-    shift = torch.tensor([left, top], device=placed.device, dtype=torch.float32)
-
-    def improve(source: Tensor, aim: Tensor) -> Tensor:
-        where = (source - shift[:, None, None]) * scale[:, None, None] - 1
-        local = F.grid_sample(
-            field, where.permute(1, 2, 0)[None], mode="bilinear", padding_mode="border", align_corners=False
-        )[0]
-        return source - local[2:] * (source + local[:2] - aim)
-
+    flow = placed - pixel_centres(corner, placed.device, CELL_PX)
+    stretch = _stretch(flow)
+    careful = 1 / F.max_pool2d(stretch[None], 13, stride=1, padding=6)[0].clamp(0.7, 8.0)
+    scale = torch.tensor([2 / (width * CELL_PX), 2 / (height * CELL_PX)], device=placed.device)[:, None, None]
+    shift = torch.tensor([left, top], device=placed.device, dtype=torch.float32)[:, None, None] * scale + 1
     offset = torch.zeros(2, 1, 1, device=placed.device)
-    for step, rounds in ((4, 5), (2, 2)):
+    for step, rounds, gain in (
+        (8, 10, careful),
+        (4, 4, 1 / stretch.clamp(0.5, 8.0)),
+        (2, 2, 1 / stretch.clamp(0.4, 8.0)),
+    ):
+        field = torch.cat([flow, gain])[None]  # [1, 4, H, W]
         aim = pixel_centres(target, placed.device, step)
         if offset.shape[1] > 1:
             offset = F.interpolate(offset[None], size=aim.shape[1:], mode="bilinear", align_corners=False)[0]
-        source = aim + offset
         for _ in range(rounds):
-            source = improve(source, aim)
-        offset = source - aim
+            where = ((aim + offset) * scale - shift).permute(1, 2, 0)[None]
+            local = F.grid_sample(field, where, mode="bilinear", padding_mode="border", align_corners=False)[0]
+            offset = offset - local[2:] * (offset + local[:2])
     fine = pixel_centres(target, placed.device)
     return fine + F.interpolate(offset[None], size=fine.shape[1:], mode="bilinear", align_corners=False)[0]
 
 
-def _inverse_stretch(flow: Tensor) -> Tensor:
-    """[2, H, W]: 1 / (d target x / d source x), the same for y, kept within what converges."""
+def _stretch(flow: Tensor) -> Tensor:
+    """[2, H, W]: d target x / d source x, and the same for y."""
     stretch = torch.ones_like(flow)
     stretch[0, :, 1:-1] += (flow[0, :, 2:] - flow[0, :, :-2]) / (2 * CELL_PX)
     stretch[1, 1:-1] += (flow[1, 2:] - flow[1, :-2]) / (2 * CELL_PX)
-    return 1 / stretch.clamp(0.6, 8.0)
+    return stretch
 
 
 def sample_pixels(texture: Tensor, source: Tensor, size: tuple[int, int] = (SIZE_PX, SIZE_PX)) -> Tensor:

@@ -84,9 +84,13 @@ def _square(landmarks: Array) -> tuple[int, int, int]:
 def _cut_out(rgb: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
     """[side, side, 3]; what lies outside the portrait continues its edge, softer with distance."""
     height, width = rgb.shape[:2]
-    inside = rgb[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
-    above, below = max(-top, 0), max(top + side - height, 0)
-    before, after = max(-left, 0), max(left + side - width, 0)
+    trim = 1 + round(0.006 * side)  # the outermost pixels of photographs are often frame, scan edge or ringing
+    top_in, left_in = (trim if start < 0 else start for start in (top, left))
+    bottom_in = height - trim if top + side > height else top + side
+    right_in = width - trim if left + side > width else left + side
+    inside = rgb[top_in:bottom_in, left_in:right_in]
+    above, below = top_in - top, top + side - bottom_in
+    before, after = left_in - left, left + side - right_in
     if not any((above, below, before, after)):
         return np.ascontiguousarray(inside)
     wide = np.concatenate([_fade(inside[:, :1], before)[:, ::-1], inside, _fade(inside[:, -1:], after)], 1)

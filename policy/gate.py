@@ -9,6 +9,7 @@ the decision is a refusal and the reservation is given back.
 from __future__ import annotations
 
 import secrets
+import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from policy.canonical import b64url
 from policy.clock import Clock
 from policy.consent_token import ConsentClaims, verify_consent
 from policy.decision import Decision, Denial
-from policy.errors import PolicyError, TokenError
+from policy.errors import PolicyError, StateError, TokenError
 from policy.events import Entry
 from policy.gate_database import transaction
 from policy.grant import GRANT_LIFE, GrantClaims, sign_grant
@@ -85,10 +86,13 @@ class Gate:
         On an allow the caller owns the reserved use, and must see to it that it is consumed or refunded.
         """
         now = self._clock()
-        with suppress(PolicyError):  # a use that cannot be given back now stays taken
+        with suppress(PolicyError, sqlite3.Error):  # a use that cannot be given back now stays taken
             self._stores.ledger.recover(now)
         facts = self._gather(request, now)
-        decision, entry, facts = self._judge(facts, now)
+        try:
+            decision, entry, facts = self._judge(facts, now)
+        except sqlite3.Error as error:
+            raise StateError(f"the gate's database cannot be used: {error}; nothing was decided") from error
         try:
             index = self._stores.events.append(entry)
             proof = self._stores.events.prove(index) if decision.allowed else ""

@@ -15,7 +15,6 @@ from provenance.bmff_boxes import (
     unhashed_boxes,
 )
 from provenance.errors import ProvenanceError
-from provenance.jumbf import check_store_layout
 
 _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _PURPOSE = b"\0\0\0\0manifest\0"
@@ -75,9 +74,8 @@ def _with_store(file: BinaryIO, box: Box, coverage: Coverage) -> Coverage:
         )
     size = int.from_bytes(payload[start : start + 4], "big")
     store, rest = payload[start : start + size], payload[start + size :]
-    fault = check_store_layout(store) or ""
-    if any(payload[len(_PURPOSE) : start]) or any(rest):
-        fault = fault or f"{len(rest)} bytes follow the store inside its box"
+    hidden = any(payload[len(_PURPOSE) : start]) or any(rest)
+    fault = f"{len(rest)} bytes follow the store inside its box" if hidden else ""
     return dataclasses.replace(coverage, store=store, loose_bytes=len(rest), layout_fault=fault)
 
 

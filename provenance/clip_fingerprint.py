@@ -6,14 +6,15 @@ clip. It is no identification of persons: 64 grey values per sample are far belo
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from provenance.errors import ProvenanceError
+
+if TYPE_CHECKING:  # torch is loaded only when a clip is fingerprinted
+    from torch import Tensor
 
 Grey = NDArray[Any]  # uint8 or float32 grey values
 
@@ -24,15 +25,14 @@ MAX_SAMPLES = SAMPLES_PER_S * 3600 * 4
 MIN_OVERLAP = 4  # samples: one second
 MATCH_DISTANCE = 0.10  # see tests and benchmarks: recompressed copies stay below, other clips above
 MOTION_FLOOR = 1.0  # grey levels; below this much movement only the still picture is compared
-
-_LUMA = torch.tensor([0.2126, 0.7152, 0.0722]).view(1, 3, 1, 1)  # BT.709
+_LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 
 
 class Frames(Protocol):
     """A block of frames: uint8 [N, 3, H, W] with one presentation time in seconds each."""
 
     @property
-    def frames(self) -> Tensor: ...
+    def frames(self) -> "Tensor": ...
 
     @property
     def times(self) -> tuple[Fraction, ...]: ...
@@ -72,11 +72,15 @@ def _sample_grids(blocks: Iterable[Frames]) -> Iterator[Grey]:
                 yield _grid(frame)
 
 
-def _grid(frame: Tensor) -> Grey:
+def _grid(frame: "Tensor") -> Grey:
     """[3, H, W] uint8 -> [64] uint8 mean luma."""
-    luma = (frame.unsqueeze(0).float() * _LUMA.to(frame.device)).sum(1, keepdim=True)
-    cells = torch.nn.functional.adaptive_avg_pool2d(luma, GRID)
-    return cells.round().clamp(0, 255).to(torch.uint8).flatten().cpu().numpy()
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    red, green, blue = frame.float()
+    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    cells = adaptive_avg_pool2d(luma[None], GRID)
+    grid: Grey = cells.round().clamp(0, 255).flatten().cpu().numpy().astype(np.uint8)
+    return grid
 
 
 def _parse(fingerprint: bytes) -> Grey:

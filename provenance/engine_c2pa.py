@@ -30,8 +30,13 @@ class Reading:
     signed_at: datetime | None = None
 
 
-def read_with_c2pa(file: BinaryIO, media_type: str, anchors: TrustAnchors, store: bytes | None) -> Reading:
-    """Validate `file`; `store` is its manifest store where we could cut it out ourselves (else None)."""
+def read_with_c2pa(
+    file: BinaryIO, media_type: str, anchors: TrustAnchors, store: bytes | None, *, has_store: bool
+) -> Reading:
+    """Validate `file`; `store` is its manifest store where its place is certain (else None).
+
+    A file the engine chokes on is "broken" if it `has_store`, else "unreadable".
+    """
     try:
         report = _read(file, media_type, EngineSettings.for_anchors(anchors))
     except C2paError.ManifestNotFound:
@@ -39,7 +44,7 @@ def read_with_c2pa(file: BinaryIO, media_type: str, anchors: TrustAnchors, store
     except (C2paError.NotSupported, C2paError.Io, C2paError.FileNotFound) as error:
         return _unreadable("vasari.unreadable", "unreadable", error)
     except (C2paError, ValueError, RecursionError) as error:
-        return _unreadable("general.error", "broken", error)
+        return _unreadable("general.error", "broken" if has_store else "unreadable", error)
     manifest = _active_manifest(report)
     findings = list(_findings(report))
     findings += _trust_findings(report, findings)

@@ -1,11 +1,13 @@
 """Just enough JUMBF (ISO/IEC 19566-5) to check how a manifest store is laid out.
 
-The first engine reads a store whose claim box was relabelled as trusted; we look at the labels ourselves.
+The first engine reads a store whose claim box was relabelled as trusted; we look at the labels ourselves, and at
+the unsigned header of every signature.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from provenance.cose_padding import check_unsigned_header
 from provenance.errors import ProvenanceError
 
 CLAIM_LABELS = frozenset({"c2pa.claim", "c2pa.claim.v2"})
@@ -49,7 +51,11 @@ def _check_manifest(manifest: JumbfBox) -> str | None:
         found = [name for name in labels if name in wanted]
         if len(found) != 1:
             return f"manifest {label} must hold exactly one of {sorted(wanted)}, it holds {len(found)}"
-    return None
+    (signature,) = (part for part in parts if part.kind == b"jumb" and _superbox(part)[0] == "c2pa.signature")
+    contents = _superbox(signature)[1]
+    if [box.kind for box in contents] != [b"cbor"]:
+        return f"the signature of manifest {label} must hold one CBOR box"
+    return check_unsigned_header(contents[0].payload)
 
 
 def _superbox(box: JumbfBox) -> tuple[str, list[JumbfBox]]:

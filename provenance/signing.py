@@ -43,17 +43,40 @@ def sign_clip(
     require_time_stamping_certificate(identity.time_stamps.chain[0], now=now)
     if not sink.readable():
         raise SigningError("sign_clip: the sink must be open for reading too (mode 'w+b')")
-    unhashed = hash_unhashed_boxes(source, top_level_boxes(source))
-    definition = manifest_definition(manifest, unhashed_boxes_sha256=unhashed)
     try:
-        source.seek(0)
-        store = _sign(source, sink, definition, identity, clock)
+        store = _sign_whole(source, sink, manifest, identity, clock)
         _require_trusted(sink, identity)
     except BaseException:
         sink.seek(0)
         sink.truncate()
         raise
     return store
+
+
+def _sign_whole(
+    source: BinaryIO,
+    sink: BinaryIO,
+    manifest: ClipManifest,
+    identity: SigningIdentity,
+    clock: Callable[[], datetime],
+) -> bytes:
+    """Sign so that the manifest holds the hash of the boxes its own hard binding leaves out.
+
+    The engine shifts the offsets inside `mfra` by the length of the manifest; that length does not depend on the
+    hash, so a second signing over a fragmented clip settles it.
+    """
+    unhashed = hash_unhashed_boxes(source, top_level_boxes(source))
+    for _ in range(2):
+        source.seek(0)
+        sink.seek(0)
+        sink.truncate()
+        definition = manifest_definition(manifest, unhashed_boxes_sha256=unhashed)
+        store = _sign(source, sink, definition, identity, clock)
+        signed = hash_unhashed_boxes(sink, top_level_boxes(sink))
+        if signed == unhashed:
+            return store
+        unhashed = signed
+    raise SigningError("the boxes outside the signed hash change with every signing; remux the clip first")
 
 
 def _sign(

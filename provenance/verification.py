@@ -22,6 +22,7 @@ from provenance.credentials_report import CredentialsReport, EngineVerdict, Find
 from provenance.engine_c2pa import Reading, read_with_c2pa
 from provenance.engine_encypher import read_with_encypher
 from provenance.errors import ProvenanceError
+from provenance.jumbf import check_store_layout
 from provenance.manifest import (
     RELEASE_LABEL,
     SOFT_BINDING_LABEL,
@@ -30,6 +31,7 @@ from provenance.manifest import (
     hash_from_name,
     read_release,
 )
+from provenance.manifest_store import find_store
 from provenance.media_type import SNIFF_BYTES, sniff_media_type
 from provenance.pki import TrustAnchors
 from provenance.status_codes import TRUST_FAILURES, plain_words
@@ -58,11 +60,15 @@ def _verify_open(
     file: BinaryIO, path: Path, media_type: str, anchors: TrustAnchors, validation_time: datetime | None
 ) -> CredentialsReport:
     coverage = measure_coverage(file) if media_type in _BMFF_TYPES else None
-    first = read_with_c2pa(file, media_type, anchors, coverage.store if coverage else None)
+    store = (coverage.store if coverage else None) or find_store(file, media_type)
+    first = read_with_c2pa(file, media_type, anchors, coverage.store if coverage else None, has_store=bool(store))
     second, second_findings = read_with_encypher(path, media_type, anchors, validation_time)
-    release, release_findings = _release(first.active_manifest)
+    release, own = _release(first, anchors)
     present = bool(first.active_manifest)
-    own = [*release_findings, *(_coverage_findings(coverage, first, release) if coverage else ())]
+    if store and (fault := check_store_layout(store)):
+        own.append(_own("vasari.manifestBoxMalformed", "failure", fault))
+    if coverage and (store or first.active_manifest):
+        own += _coverage_findings(coverage, first, release)
     agree = second.state != "not_run" and first.verdict.state == second.state
     if not agree and second.state != "not_run":
         own.append(_own("vasari.enginesDisagree", "warning", f"{first.verdict.state} against {second.state}"))
@@ -98,11 +104,7 @@ def _fold(first: EngineVerdict, second: EngineVerdict, own: list[Finding]) -> St
 
 
 def _coverage_findings(coverage: Coverage, first: Reading, release: ReleaseRecord | None) -> Iterator[Finding]:
-    """What our own walk over the boxes says; silent about a file without credentials."""
-    if not first.active_manifest and first.verdict.state in ("absent", "unreadable") and not coverage.store:
-        if coverage.damage:
-            yield _own("vasari.containerDamaged", "warning", coverage.damage)
-        return
+    """What our own walk over the boxes of a file with credentials says."""
     if coverage.damage:
         yield _own("vasari.containerDamaged", "failure", coverage.damage)
     if coverage.extra_credentials:
@@ -138,14 +140,18 @@ def _assertion(manifest: Mapping[str, Any], label: str) -> Any:
     return found[0] if len(found) == 1 else None
 
 
-def _release(manifest: Mapping[str, Any]) -> tuple[ReleaseRecord | None, list[Finding]]:
-    labels = [str(a.get("label")) for a in manifest.get("assertions", [])]
-    if not any(label.startswith(RELEASE_LABEL) for label in labels):
+def _release(first: Reading, anchors: TrustAnchors) -> tuple[ReleaseRecord | None, list[Finding]]:
+    """Our own release record, with what is wrong about it. A release without its time stamp was tampered with."""
+    manifest = first.active_manifest
+    if not any(str(a.get("label")).startswith(RELEASE_LABEL) for a in manifest.get("assertions", [])):
         return None, []
     try:
-        return read_release(_assertion(manifest, RELEASE_LABEL)), []
+        release = read_release(_assertion(manifest, RELEASE_LABEL))
     except ProvenanceError as error:
         return None, [_own("vasari.releaseMalformed", "failure", str(error))]
+    if first.signed_at is None and anchors.tsa_pem.strip():
+        return release, [_own("vasari.notTimeStamped", "failure", "every release of this project is time-stamped")]
+    return release, []
 
 
 def _soft_binding(manifest: Mapping[str, Any]) -> bytes | None:

@@ -92,7 +92,8 @@ class Portrait:
         albedo[seen] = albedo[seen] * (1 - lips[seen][:, None]) + lip * lips[seen][:, None]
         scalp = self.surface.interpolate(self.faces, self._scalp()[:, None])[..., 0]
         stubble = (0.75 * scalp)[..., None]
-        albedo = albedo * (1 - stubble) + np.array(self.complexion.hair, np.float32) * 1.2 * stubble
+        hair = np.array(self.complexion.hair, np.float32)
+        albedo = np.asarray(albedo * (1 - stubble) + hair * 1.2 * stubble, np.float32)
         for side in (0, 1):
             centre = self.rig.eye_centre(self.v, side).astype(np.float32)
             near = eyes & ((position[..., 0] > 0) == (side == 0))

@@ -26,7 +26,8 @@ def pack(parts: Mapping[str, Path], out: Path) -> dict[str, object]:
         for file in (weights, settings):
             if not file.exists():
                 raise SystemExit(f"{file} is missing; --{name} takes the path of both files without their ending")
-        tensors |= {f"{name}.{key}": value.contiguous() for key, value in load_file(str(weights)).items()}
+        loaded = load_file(str(weights))
+        tensors |= {f"{name}.{key.removeprefix(f'{name}.')}": value.contiguous() for key, value in loaded.items()}
         config[name] = json.loads(settings.read_text())
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.part")

@@ -6,10 +6,13 @@ facts are remembered between tests, because finding faces takes far longer than 
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import math
+import shutil
 import struct
+import tempfile
 import wave
 from collections.abc import Iterator
 from dataclasses import replace
@@ -108,15 +111,8 @@ class GateSimulator:
     def __init__(self, folder: Path, now: datetime = START) -> None:
         self.clock = FakeClock(now)
         self.state = folder / "state"
-        self.weights, self.release_key = make_weights(folder)
-        self.authority = Authority.create(
-            self.state,
-            organisation="Test Lab",
-            now=self.clock(),
-            weights=self.weights,
-            release_key=self.release_key,
-            clock=self.clock,
-        )
+        shutil.copytree(state_as_made(now), self.state)
+        self.authority = Authority.open(self.state, clock=self.clock)
         self.gate = self.authority.gate(inspect=inspect_once)
         self.researcher = Ed25519PrivateKey.generate()
         self.accreditation = self.authority.accredit(self.researcher.public_key(), researcher="R. Example")
@@ -167,6 +163,19 @@ class GateSimulator:
         self.authority.close()
         self.authority = Authority.open(self.state, clock=self.clock)
         self.gate = self.authority.gate(inspect=inspect_once)
+
+
+@lru_cache
+def state_as_made(now: datetime) -> Path:
+    """A fresh state folder, made once; each test works on its own copy."""
+    folder = Path(tempfile.mkdtemp(prefix="vasari-test-"))
+    atexit.register(shutil.rmtree, folder)
+    weights, release_key = make_weights(folder)
+    made = Authority.create(
+        folder / "state", organisation="Test Lab", now=now, weights=weights, release_key=release_key, clock=lambda: now
+    )
+    made.close()
+    return folder / "state"
 
 
 def make_weights(folder: Path) -> tuple[Path, Path]:

@@ -1,5 +1,6 @@
 """Real parts for the provenance tests: small MP4 clips made here, a PKI of their own, signed clips."""
 
+import contextlib
 import io
 import tempfile
 from collections.abc import Callable
@@ -8,10 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import av
+import c2pa
 import numpy as np
 import pytest
 
 from provenance import ClipManifest, SigningIdentity, TrustAnchors, create_pki, sign_clip
+from provenance.manifest import TRAINED_ALGORITHMIC_MEDIA
+from provenance.time_stamping import serve
 
 NOW = datetime.now(UTC)
 PORTRAIT_SHA256, AUDIO_SHA256 = "a1" * 32, "b2" * 32
@@ -98,3 +102,33 @@ def as_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def sign_elsewhere(
+    content: bytes,
+    media_type: str,
+    identity: SigningIdentity,
+    *,
+    parent: bytes | None = None,
+    exclude_padding: bool = False,
+    time_stamped: bool = False,
+) -> bytes:
+    """Sign as another product would: its own definition, optionally an edit over `parent`."""
+    settings = {
+        "builder": {"bmff_hash_exclude_free_and_skip_boxes": exclude_padding},
+        "verify": {"verify_after_sign": False},
+    }
+    definition: dict[str, object] = {"claim_generator_info": [{"name": "Other", "version": "1"}], "title": "other"}
+    if parent is None:
+        created = {"action": "c2pa.created", "digitalSourceType": TRAINED_ALGORITHMIC_MEDIA}
+        definition["assertions"] = [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}]
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(serve(identity.time_stamps, lambda: datetime.now(UTC))) if time_stamped else None
+        builder = c2pa.Builder(definition, context=c2pa.Context.from_dict(settings))
+        if parent is not None:
+            builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
+            builder.add_ingredient({"title": "parent", "relationship": "parentOf"}, media_type, io.BytesIO(parent))
+        signer = c2pa.Signer.from_callback(identity.sign, c2pa.C2paSigningAlg.ES256, identity.chain_pem, url)
+        sink = io.BytesIO()
+        builder.sign(signer, media_type, io.BytesIO(content), sink)
+    return sink.getvalue()

@@ -1,0 +1,113 @@
+"""The consent token holds exactly what was agreed; anything unknown or of the wrong type is refused."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from policy import strict_jws
+from policy.consent_token import PURPOSES, ConsentClaims, sign_consent, verify_consent
+from policy.errors import TokenError
+from policy.keys import thumbprint
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+KEYS = {thumbprint(KEY): KEY.public_key()}
+HASH, JKT = "ab" * 32, "A" * 43
+CLAIMS: dict[str, Any] = {
+    "iss": "urn:r",
+    "sub": f"pw:{JKT}",
+    "aud": "urn:g",
+    "iat": 1,
+    "nbf": 1,
+    "exp": 2,
+    "jti": "one",
+    "authorization_details": [
+        {
+            "type": "likeness_generation",
+            "model": f"sha256:{HASH}",
+            "purposes": ["detector-evaluation"],
+            "portrait": {"sha256": HASH, "pixels_sha256": HASH},
+            "audio": {"mode": "any", "sha256": []},
+            "video": {"max_width": 512, "max_height": 512, "max_fps": 25, "max_seconds": 30},
+            "total_seconds": 150,
+            "uses": 5,
+        }
+    ],
+    "cnf": {"jkt": JKT},
+    "status": {"status_list": {"idx": 412, "uri": "urn:r/status/1"}},
+    "evidence": {"record": f"sha256:{HASH}"},
+}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """A copy of CLAIMS with one member set, or removed when the value is `...`."""
+    claims: Any = copy.deepcopy(CLAIMS)
+    *steps, last = path.split(".")
+    place = claims
+    for step in steps:
+        place = place[int(step)] if step.isdigit() else place[step]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return dict(claims)
+
+
+def test_a_signed_consent_reads_back_as_it_was() -> None:
+    claims = ConsentClaims.model_validate(CLAIMS)
+    token = sign_consent(claims, KEY)
+    assert verify_consent(token, KEYS) == claims
+    assert len(token) < 2048
+
+
+VIDEO = "authorization_details.0.video"
+DETAIL = "authorization_details.0"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (f"{VIDEO}.max_bitrate", 5),
+        (f"{VIDEO}.max_seconds", 30.0),
+        (f"{VIDEO}.max_seconds", "30"),
+        (f"{VIDEO}.max_seconds", True),
+        (f"{VIDEO}.max_seconds", -1),
+        (f"{VIDEO}.max_seconds", ...),
+        (f"{VIDEO}.max_fps", 1e2),
+        (f"{DETAIL}.uses", 0),
+        (f"{DETAIL}.uses", 1.5),
+        (f"{DETAIL}.uses", ...),
+        (f"{DETAIL}.total_seconds", ...),
+        (f"{DETAIL}.purposes", []),
+        (f"{DETAIL}.purposes", ["anything"]),
+        (f"{DETAIL}.unlimited", True),
+        (f"{DETAIL}.type", "voice_generation"),
+        (f"{DETAIL}.model", HASH),
+        (f"{DETAIL}.portrait.sha256", HASH.upper()),
+        (f"{DETAIL}.portrait.pixels_sha256", ...),
+        (f"{DETAIL}.audio.mode", "all"),
+        ("authorization_details", []),
+        ("authorization_details", CLAIMS["authorization_details"] * 2),
+        ("sub", "Ada Lovelace"),
+        ("cnf", ...),
+        ("cnf.jwk", {}),
+        ("cnf.jkt", "short"),
+        ("status", ...),
+        ("status.status_list.idx", -1),
+        ("evidence", ...),
+        ("admin", True),
+        ("jti", ""),
+    ],
+)
+def test_a_well_signed_consent_with_a_wrong_member_is_refused(path: str, value: object) -> None:
+    token = strict_jws.sign(changed(path, value), typ="consent+jwt", key=KEY)
+    with pytest.raises(TokenError) as caught:
+        verify_consent(token, KEYS)
+    assert caught.value.code == "bad_claims"
+
+
+def test_every_purpose_has_the_sentence_that_was_shown() -> None:
+    assert all(text.endswith(".") and "my face" in text for text in PURPOSES.values())

@@ -1,0 +1,217 @@
+"""Every rule fires for its own reason, all failing ones are returned, and not knowing never helps."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policy.accreditation_token import AccreditationClaims
+from policy.consent_token import ConsentClaims
+from policy.media_facts import AudioFacts, PortraitFacts
+from policy.proof_of_possession import Proof, ProofClaims, proof_target, token_hash
+from policy.request import Controls, RequestFacts
+from policy.rules import RULES, Facts, GateIdentity, evaluate
+from policy.status_list import TokenStatus
+from policy.uses import Standing
+from tests.policy.test_consent_token import CLAIMS as CONSENT_MEMBERS
+from tests.policy.test_consent_token import HASH, JKT
+
+NOW = 1_000_000
+GATE = GateIdentity("urn:g", "urn:r", "urn:acc", f"sha256:{HASH}")
+TIMES = {"iat": NOW - 10, "nbf": NOW - 10, "exp": NOW + 1000}
+REQUEST = RequestFacts(
+    portrait_sha256=HASH, audio_sha256="cd" * 32, consent_sha256="00" * 32, accreditation_sha256="11" * 32,
+    portrait_bytes=1000, audio_bytes=1000, purpose="detector-evaluation", controls=Controls(), seed=0, fps=25,
+)  # fmt: skip
+
+
+def consent(**changes: Any) -> ConsentClaims:
+    members: Any = copy.deepcopy(CONSENT_MEMBERS) | TIMES
+    detail = members["authorization_details"][0]
+    for name, value in changes.items():
+        if name in detail["video"]:
+            detail["video"][name] = value
+        elif name in detail:
+            detail[name] = value
+        else:
+            members[name] = value
+    return ConsentClaims.model_validate(members)
+
+
+def accreditation(**changes: Any) -> AccreditationClaims:
+    return AccreditationClaims.model_validate(
+        {
+            "iss": "urn:acc", "sub": f"pw:{JKT}", "aud": "urn:g", **TIMES, "jti": "a",
+            "purposes": ["detector-evaluation"], "cnf": {"jkt": JKT},
+            "status": {"status_list": {"idx": 1, "uri": "urn:acc/status/1"}}, **changes,
+        }
+    )  # fmt: skip
+
+
+def proof(request: RequestFacts = REQUEST, jkt: str = JKT, **changes: Any) -> Proof:
+    members = {
+        "jti": "x" * 22, "htm": "POST", "htu": proof_target("urn:g"), "iat": NOW,
+        "ath": token_hash("consent"), "req": request.digest(), **changes,
+    }  # fmt: skip
+    return Proof(ProofClaims.model_validate(members), jkt)
+
+
+GOOD = Facts(
+    now=datetime.fromtimestamp(NOW, UTC),
+    gate=GATE,
+    request=REQUEST,
+    consent=consent(),
+    consent_token="consent",
+    consent_status=TokenStatus.VALID,
+    standing=Standing(0, 0),
+    accreditation=accreditation(),
+    accreditation_status=TokenStatus.VALID,
+    proof=proof(),
+    proof_seen=False,
+    portrait=PortraitFacts(512, 512, HASH, 1, 200.0),
+    audio=AudioFacts(9.0, -20.0),
+)
+
+
+def requested(**changes: Any) -> dict[str, Any]:
+    """A changed request with a proof that was made for it."""
+    request = replace(REQUEST, **changes)
+    return {"request": request, "proof": proof(request)}
+
+
+PORTRAIT, AUDIO = GOOD.portrait, GOOD.audio
+assert PORTRAIT is not None
+assert AUDIO is not None
+OTHER = "B" * 43
+OTHER_PICTURE = replace(PORTRAIT, pixels_sha256="1" * 64)
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("consent.other_issuer", {"consent": consent(iss="urn:x")}),
+    ("consent.other_gate", {"consent": consent(aud="urn:x")}),
+    ("consent.expired", {"consent": consent(exp=NOW)}),
+    ("consent.not_yet_valid", {"consent": consent(nbf=NOW + 1)}),
+    ("consent.issued_in_future", {"consent": consent(iat=NOW + 31)}),
+    ("consent.life_too_long", {"consent": consent(exp=NOW + 91 * 86_400)}),
+    ("consent.revoked", {"consent_status": TokenStatus.INVALID}),
+    ("consent.revoked", {"consent_status": TokenStatus.UNASSIGNED}),
+    ("consent.suspended", {"consent_status": TokenStatus.SUSPENDED}),
+    ("consent.other_model", {"consent": consent(model="sha256:" + "0" * 64)}),
+    ("consent.other_purpose", {"consent": consent(purposes=["demonstration"])}),
+    ("consent.other_portrait", {**requested(portrait_sha256="0" * 64), "portrait": OTHER_PICTURE}),
+    ("consent.other_audio", {"consent": consent(audio={"mode": "hash-list", "sha256": ["0" * 64]})}),
+    ("consent.audio_too_long", {"consent": consent(max_seconds=8)}),
+    ("consent.too_many_frames_per_second", {"consent": consent(max_fps=24)}),
+    ("consent.too_large", {"consent": consent(max_width=256)}),
+    ("consent.uses_exhausted", {"standing": Standing(5, 0)}),
+    ("consent.seconds_exhausted", {"standing": Standing(4, 141_001)}),
+    ("consent.other_researcher", {"consent": consent(cnf={"jkt": OTHER})}),
+    ("accreditation.other_issuer", {"accreditation": accreditation(iss="urn:r")}),
+    ("accreditation.other_gate", {"accreditation": accreditation(aud="urn:x")}),
+    ("accreditation.expired", {"accreditation": accreditation(exp=NOW)}),
+    ("accreditation.not_yet_valid", {"accreditation": accreditation(nbf=NOW + 1)}),
+    ("accreditation.issued_in_future", {"accreditation": accreditation(iat=NOW + 31)}),
+    ("accreditation.life_too_long", {"accreditation": accreditation(exp=NOW + 367 * 86_400)}),
+    ("accreditation.revoked", {"accreditation_status": TokenStatus.INVALID}),
+    ("accreditation.suspended", {"accreditation_status": TokenStatus.SUSPENDED}),
+    ("accreditation.other_purpose", {"accreditation": accreditation(purposes=["demonstration"])}),
+    ("accreditation.other_researcher", {"accreditation": accreditation(cnf={"jkt": OTHER})}),
+    ("proof.other_target", {"proof": proof(htu="urn:x/clips")}),
+    ("proof.other_consent", {"proof": proof(ath=OTHER)}),
+    ("proof.other_request", {"proof": proof(req=OTHER)}),
+    ("proof.other_request", {"request": replace(REQUEST, seed=1)}),
+    ("proof.other_request", {"request": replace(REQUEST, controls=Controls(gaze_yaw_deg=1.0))}),
+    ("proof.out_of_time", {"proof": proof(iat=NOW - 61)}),
+    ("proof.out_of_time", {"proof": proof(iat=NOW + 31)}),
+    ("proof.replayed", {"proof_seen": True}),
+    ("request.frame_rate", requested(fps=24)),
+    ("request.controls", requested(controls=Controls(distance=2.0))),
+    ("request.controls", requested(controls=Controls(emotion="smug"))),
+    ("request.seed", requested(seed=-1)),
+    ("portrait.file_too_large", requested(portrait_bytes=1 << 30)),
+    ("audio.file_too_large", requested(audio_bytes=1 << 30)),
+    ("portrait.too_small", {"portrait": replace(PORTRAIT, width_px=127)}),
+    ("portrait.no_face", {"portrait": replace(PORTRAIT, faces=0)}),
+    ("portrait.several_faces", {"portrait": replace(PORTRAIT, faces=2)}),
+    ("portrait.face_too_small", {"portrait": replace(PORTRAIT, face_px=63.0)}),
+    ("audio.too_short", {"audio": replace(AUDIO, duration_s=1.99)}),
+    ("audio.silent", {"audio": replace(AUDIO, loudest_dbfs=-math.inf)}),
+]  # fmt: skip
+
+TOGETHER = {"request.unknown_purpose", "audio.too_long"}
+"""Rules that never fail alone: a consent excludes what they look for too."""
+
+
+def ids(facts: Facts) -> list[str]:
+    return [denial.rule_id for denial in evaluate(facts)]
+
+
+def test_good_facts_are_allowed() -> None:
+    assert evaluate(GOOD) == ()
+
+
+@pytest.mark.parametrize(("rule_id", "changes"), CASES, ids=[f"{rule}-{n}" for n, (rule, _) in enumerate(CASES)])
+def test_each_rule_fires_alone_for_its_own_reason(rule_id: str, changes: dict[str, Any]) -> None:
+    (denial,) = evaluate(replace(GOOD, **changes))
+    assert denial.rule_id == rule_id
+    assert denial.fact.endswith(".")
+    assert denial.remedy.endswith(".")
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.rule_id for rule in RULES} == {rule for rule, _ in CASES} | TOGETHER
+
+
+def test_what_a_consent_excludes_too_is_named_by_both() -> None:
+    assert "request.unknown_purpose" in ids(replace(GOOD, **requested(purpose="anything")))
+    long = ids(replace(GOOD, audio=AudioFacts(601.0, -20.0)))
+    assert long == ["consent.audio_too_long", "consent.seconds_exhausted", "audio.too_long"]
+
+
+def test_limits_are_inclusive() -> None:
+    exact = replace(GOOD, audio=AudioFacts(30.0, -49.9), standing=Standing(4, 120_000))
+    assert ids(replace(exact, portrait=PortraitFacts(128, 128, HASH, 1, 64.0))) == []
+
+
+def test_the_same_pixels_in_another_file_are_the_same_portrait() -> None:
+    assert ids(replace(GOOD, **requested(portrait_sha256="0" * 64))) == []
+
+
+def test_all_failing_rules_are_returned_at_once() -> None:
+    failing = replace(
+        GOOD,
+        consent=consent(exp=NOW, aud="urn:x", max_seconds=3, purposes=["demonstration"]),
+        consent_status=TokenStatus.SUSPENDED,
+        portrait=PortraitFacts(20, 20, "1" * 64, 0, 0.0),
+        audio=AudioFacts(9.0, -90.0),
+    )
+    assert set(ids(failing)) == {
+        "consent.expired", "consent.other_gate", "consent.audio_too_long", "consent.other_purpose",
+        "consent.suspended", "portrait.too_small", "portrait.no_face", "audio.silent",
+    }  # fmt: skip
+
+
+FACT_NAMES = [part.name for part in fields(Facts) if part.name != "unreadable"]
+
+
+@pytest.mark.parametrize("name", FACT_NAMES)
+def test_a_missing_fact_is_a_refusal(name: str) -> None:
+    assert f"{name}.missing" in ids(replace(GOOD, **{name: None}))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(CASES), max_size=4), st.sets(st.sampled_from(FACT_NAMES), min_size=1))
+def test_removing_facts_never_turns_a_refusal_into_an_allow(
+    cases: list[tuple[str, dict[str, Any]]], removed: set[str]
+) -> None:
+    facts = GOOD
+    for _, changes in cases:
+        facts = replace(facts, **changes)
+    poorer = replace(facts, **dict.fromkeys(removed))
+    assert evaluate(poorer) != ()

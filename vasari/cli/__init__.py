@@ -1,0 +1,41 @@
+"""The `vasari` command: one module per command group."""
+
+import click
+
+import vasari
+from vasari.cli.accredit import accredit
+from vasari.cli.consent import consent
+from vasari.cli.demo import demo
+from vasari.cli.generate import generate
+from vasari.cli.init import init
+from vasari.cli.log import log
+from vasari.cli.scan import scan
+from vasari.cli.seal import seal
+from vasari.cli.session import EXIT_CODES_HELP
+from vasari.cli.verify import verify
+
+__all__ = ["cli", "main"]
+
+
+@click.group(epilog=EXIT_CODES_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(vasari.__version__, "-V", "--version", prog_name="vasari")
+def cli() -> None:
+    """Talking clips with consent, watermark and signed credentials; an explained verdict on any clip.
+
+    \b
+    Try it:            vasari demo
+    Make an authority: vasari init
+    A reviewer:        vasari scan uploads/ --html scan.html
+    An auditor:        vasari verify clip.mp4 --report clip.html
+
+    Every command takes --json and --state; `vasari COMMAND --help` shows an example.
+    """
+
+
+for command in (init, consent, accredit, generate, verify, scan, log, seal, demo):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli(prog_name="vasari")

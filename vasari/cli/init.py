@@ -1,0 +1,53 @@
+"""`vasari init`: make a local authority."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vasari.cli.session import Session, table, with_session
+from vasari.cli.whole_file import write_text
+
+
+@click.command(short_help="Make a local authority: keys, certificates, log.")
+@click.option("--organisation", default="Local authority", show_default=True, help="Name on the signing certificate.")
+@with_session
+def init(session: Session, organisation: str) -> None:
+    """Make a local authority: keys, certificates, watermark key, transparency log.
+
+    The state folder gets mode 0700 and is never overwritten. Its `public` folder holds what verifiers need (root
+    certificates and the log's public key) and may be handed to anyone.
+
+    \b
+    Example:
+      vasari init --organisation "Example Lab"
+    """
+    made = create_authority(session.state, organisation=organisation)
+    lines = [
+        *table(made.items()),
+        "",
+        "Next: vasari accredit, vasari consent issue, vasari generate; see the example in each --help.",
+    ]
+    session.result(made, lines)
+
+
+def create_authority(folder: Path, *, organisation: str) -> dict[str, Any]:
+    """Make the authority in `folder` and its public folder; what was made, for people and JSON."""
+    from policy import Authority
+    from vasari.log_key import format_log_key
+
+    with Authority.create(folder, organisation=organisation, now=datetime.now(UTC)) as authority:
+        public = folder / "public"
+        anchors = authority.trust_anchors
+        write_text(public / "claim-root.pem", anchors.manifest_pem)
+        write_text(public / "time-root.pem", anchors.tsa_pem)
+        write_text(public / "log.vkey", format_log_key(authority.log.origin, authority.log_public_key) + "\n")
+        return {
+            "state": str(folder),
+            "organisation": organisation,
+            "gate": authority.identity.gate_id,
+            "model": authority.identity.model_digest,
+            "log": authority.log.origin,
+            "public": str(public),
+        }

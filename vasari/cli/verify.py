@@ -1,0 +1,114 @@
+"""`vasari verify`: who made this clip, and was it changed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vasari.cli.session import Exit, Session, progress, styled, table, with_session
+from vasari.cli.whole_file import write_text
+from vasari.plain_text import printable
+
+if TYPE_CHECKING:
+    from vasari.clip_audit import ClipAudit
+
+COLOURS = {
+    "verified_release": "green",
+    "known_generator_credentials_stripped": "blue",
+    "credentials_broken": "red",
+    "likely_synthetic": "red",
+    "no_evidence_of_synthesis": None,
+    "cant_tell": "yellow",
+}
+EXITS = {
+    "verified_release": Exit.OK,
+    "known_generator_credentials_stripped": Exit.VERIFICATION_FAILED,
+    "credentials_broken": Exit.VERIFICATION_FAILED,
+    "likely_synthetic": Exit.VERIFICATION_FAILED,
+    "no_evidence_of_synthesis": Exit.NOTHING_FOUND,
+    "cant_tell": Exit.NOTHING_FOUND,
+}
+
+
+@click.command(short_help="Say who made a clip and whether it was changed.")
+@click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report here.")
+@with_session
+def verify(session: Session, clip: Path, report: Path | None) -> None:
+    """Say where CLIP comes from: credentials by two engines, watermark, log proof and detector.
+
+    Works on clips whose metadata was stripped: the watermark leads back to the registered release. The verdict
+    names the evidence that decided. Only a verified release ends with exit code 0.
+
+    \b
+    Example:
+      vasari verify clip.mp4 --report clip.html
+    """
+    from vasari.audit_json import audit_json
+    from vasari.cli.auditor import open_auditor
+    from vasari.reports import clip_page
+
+    with open_auditor(session) as auditor, progress("verifying", unit="s") as bar:
+        audit = auditor.audit(clip, progress=lambda seconds: advance(bar, seconds))
+    if report is not None:
+        write_text(report, clip_page(audit))
+    session.result(audit_json(audit) | {"report": str(report) if report else None}, verdict_lines(audit))
+    if report is not None:
+        session.note(f"\nreport: {report}")
+    raise SystemExit(EXITS[audit.verdict.state])
+
+
+def advance(bar: "object", seconds: float) -> None:
+    """Set a bar to `seconds`."""
+    bar.n = round(seconds, 1)  # type: ignore[attr-defined]
+    bar.refresh()  # type: ignore[attr-defined]
+
+
+def verdict_lines(audit: "ClipAudit") -> list[str]:
+    """The audit for a terminal."""
+    verdict, found = audit.verdict, audit.evidence
+    lines = [
+        styled(verdict.title, fg=COLOURS[verdict.state], bold=True)
+        + styled(f"  (decided by: {verdict.decided_by})", dim=True),
+        *(f"  {printable(sentence)}" for sentence in verdict.explanation),
+    ]
+    if verdict.conflicts:
+        lines += ["", styled("What does not fit together", fg="yellow")]
+        lines += [f"  {printable(sentence)}" for sentence in verdict.conflicts]
+    engines = found.credentials.engines if found.credentials is not None else ()
+    rows: list[tuple[str, object]] = [
+        ("file", printable(audit.path)),
+        ("SHA-256", audit.sha256),
+        ("credentials", found.credentials.state if found.credentials is not None else "not looked for"),
+        *((f"  {printable(engine.engine)}", printable(engine.state)) for engine in engines),
+        ("signer", printable(found.credentials.signer or "") if found.credentials is not None else ""),
+        ("mark in picture", mark_text(found.video_mark)),
+        ("mark in sound", mark_text(found.audio_mark)),
+        ("log proof", f"{found.log.state}" + ("" if found.log.index is None else f" (entry {found.log.index})")),
+        ("detector", _detector_text(audit)),
+    ]
+    return [*lines, "", *table(rows)]
+
+
+def mark_text(mark: "object") -> str:
+    """A mark's detection in one line."""
+    from vasari.reports import odds
+
+    if mark is None:
+        return "not looked for"
+    if not mark.found:  # type: ignore[attr-defined]
+        return "none found"
+    return (
+        f"release {mark.payload.manifest_id:016x}, "  # type: ignore[attr-defined]
+        f"false positive at most {odds(mark.log10_false_positive)}"  # type: ignore[attr-defined]
+    )
+
+
+def _detector_text(audit: "ClipAudit") -> str:
+    report = audit.evidence.detector
+    if report is None:
+        return "did not run"
+    words = report.state.replace("_", " ")
+    if report.probability is not None:
+        words += f", calibrated probability {report.probability:.2f}"
+    return f"{words}: {report.reason}" if report.reason else words

@@ -1,0 +1,175 @@
+"""Three kinds of evidence on one file: credentials, watermark, detector; the picture is decoded once for all.
+
+Memory stays bounded whatever the clip's length: blocks of frames stream to the mark's detector, the synthesis
+detector, the fingerprint and the thumbnails side by side, and none may lag more than a few blocks behind.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from detector import Detector, DetectorReport
+from media import FrameBlock, MediaError, MediaInfo, probe, read_audio, read_frames
+from provenance import (
+    CredentialsReport,
+    ManifestRepository,
+    ProvenanceError,
+    TrustAnchors,
+    clip_fingerprint,
+    fingerprint_distance,
+    verify_clip,
+)
+from vasari.fan_out import fan_out
+from vasari.thumbnails import Thumbnail, pick_thumbnails
+from vasari.verdict import Evidence, LogEvidence, RepositoryEvidence, Verdict, fold
+from watermark import Detection, MarkKey, detect_audio, detect_video
+
+BLOCK_BYTES = 24 * 2**20
+"""Largest block of decoded frames, so that 4K clips need no more memory than small ones."""
+MARK_SAMPLE_RATE = 48_000
+
+
+@dataclass(frozen=True)
+class ClipAudit:
+    """Everything found about one readable clip."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    info: MediaInfo
+    evidence: Evidence
+    verdict: Verdict
+    thumbnails: tuple[Thumbnail, ...]
+    audited_at: datetime
+    took_s: float
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder."""
+        return Path(self.path).name
+
+
+@dataclass(frozen=True)
+class UnreadableClip:
+    """A file that could not be audited, and why."""
+
+    path: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ClipAuditor:
+    """What the evidence is compared with: whom to trust, whose marks to look for, where releases are registered."""
+
+    anchors: TrustAnchors | None = None
+    mark_keys: Sequence[MarkKey] = ()
+    repository: ManifestRepository | None = None
+    check_log: Callable[[CredentialsReport], LogEvidence] | None = None
+    detector: Detector | None = None
+
+    def audit(self, path: Path, *, progress: Callable[[float], None] | None = None) -> ClipAudit:
+        """The evidence on `path` and its verdict; `progress` gets the seconds of picture read so far.
+
+        Raises `media.MediaError` when the file can't be decoded, OSError when it can't be read.
+        """
+        began = time.monotonic()
+        digest, size_bytes = _sha256(path)
+        info = probe(path)
+        if info.video_codec is None:
+            raise MediaError(str(path), expected="a clip", came="it has sound only", remedy="Give a video file.")
+        credentials = verify_clip(path, self.anchors) if self.anchors is not None else None
+        video_mark, report, fingerprint, thumbnails = self._watch(path, info, progress)
+        audio_mark = self._listen(path, info)
+        evidence = Evidence(
+            credentials=credentials,
+            video_mark=video_mark,
+            audio_mark=audio_mark,
+            repository=self._look_up(video_mark, audio_mark, fingerprint),
+            log=self._log_evidence(credentials),
+            detector=report,
+        )
+        return ClipAudit(
+            path=str(path),
+            sha256=digest,
+            size_bytes=size_bytes,
+            info=info,
+            evidence=evidence,
+            verdict=fold(evidence),
+            thumbnails=thumbnails,
+            audited_at=datetime.now(UTC),
+            took_s=time.monotonic() - began,
+        )
+
+    def _watch(
+        self, path: Path, info: MediaInfo, progress: Callable[[float], None] | None
+    ) -> tuple[Detection | None, DetectorReport | None, bytes, tuple[Thumbnail, ...]]:
+        """One pass over the picture."""
+        block_frames = max(1, min(16, BLOCK_BYTES // (info.width * info.height * 3)))
+        blocks = _reporting(read_frames(path, block_frames=block_frames), progress)
+        consumers: list[Callable[[Iterator[FrameBlock]], object]] = [
+            clip_fingerprint,
+            pick_thumbnails,
+            lambda stream: detect_video(stream, self.mark_keys) if self.mark_keys else None,
+            lambda stream: self.detector.score(stream) if self.detector is not None else None,
+        ]
+        results = fan_out(blocks, consumers)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        fingerprint, thumbnails, mark, report = results
+        return mark, report, fingerprint, thumbnails  # type: ignore[return-value]  # in the order of `consumers`
+
+    def _listen(self, path: Path, info: MediaInfo) -> Detection | None:
+        """One pass over the sound."""
+        if info.audio_codec is None or not self.mark_keys:
+            return None
+        blocks = read_audio(path, sample_rate=MARK_SAMPLE_RATE)
+        return detect_audio(blocks, self.mark_keys, sample_rate=MARK_SAMPLE_RATE)
+
+    def _look_up(
+        self, video_mark: Detection | None, audio_mark: Detection | None, fingerprint: bytes
+    ) -> RepositoryEvidence | None:
+        marked = [mark for mark in (video_mark, audio_mark) if mark is not None and mark.found]
+        if not marked or marked[0].payload is None or self.repository is None:
+            return None
+        manifest_id = marked[0].payload.manifest_id
+        stored = self.repository.find(manifest_id)
+        if stored is None:
+            return RepositoryEvidence(manifest_id, registered=False)
+        return RepositoryEvidence(
+            manifest_id,
+            registered=True,
+            created_at=stored.created_at,
+            fingerprint_distance=_distance(fingerprint, stored.fingerprint),
+        )
+
+    def _log_evidence(self, credentials: CredentialsReport | None) -> LogEvidence:
+        if credentials is None or credentials.state != "verified":
+            return LogEvidence("not_checked", "not checked: no valid manifest vouches for a log proof")
+        if self.check_log is None:
+            return LogEvidence("not_checked", "not checked: the log's public key is not known here")
+        return self.check_log(credentials)
+
+
+def _distance(a: bytes, b: bytes) -> float | None:
+    """None where one of the two is too short to compare."""
+    try:
+        return fingerprint_distance(a, b)
+    except ProvenanceError:
+        return None
+
+
+def _reporting(blocks: Iterator[FrameBlock], progress: Callable[[float], None] | None) -> Iterator[FrameBlock]:
+    for block in blocks:
+        yield block
+        if progress is not None and block.times:
+            progress(float(block.times[-1]))
+
+
+def _sha256(path: Path) -> tuple[str, int]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return digest, file.tell()

@@ -61,7 +61,7 @@ def audio_round_trip(samples: Tensor, *, sample_rate: int, codec: AudioCodec = "
 def _encoded_video(frames: Tensor, fps: Fraction, crf: int, codec: VideoCodec) -> bytes:
     data = io.BytesIO()
     converter = Bt709Converter()
-    with av.open(data, "w", format=_CONTAINERS[codec]) as container:
+    with av.open(data, "w", format=_CONTAINERS.get(codec, "mp4")) as container:
         height, width = frames.shape[2:]
         stream = add_video_stream(container, codec, width=width, height=height, fps=fps, crf=crf)
         for index, frame in enumerate(frames):

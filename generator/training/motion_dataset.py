@@ -59,13 +59,13 @@ def speak_many(rng: random.Random, count: int) -> list[Utterance]:
 def speech_example(utterances: list[Utterance], rng: np.random.Generator) -> Example:
     """Utterances in a row with pauses, cut to 8 s, labelled, then degraded."""
     factor = float(np.clip(rng.normal(1, 0.1), 0.8, 1.25))
-    samples = np.zeros(int(rng.uniform(0, 1.2) * RATE), np.float32)
+    samples = pause(rng.uniform(0, 1.2), rng)
     sounds = [SpokenSound(0, len(samples) / RATE, "sil")]
     for u in utterances:
         u = augment.change_speed(u, factor)
         start_s = len(samples) / RATE
         sounds += [SpokenSound(s.start_s + start_s, s.end_s + start_s, s.viseme) for s in u.sounds]
-        gap = np.zeros(int(rng.choice([rng.uniform(0.05, 0.4), rng.uniform(0.4, 2.0)]) * RATE), np.float32)
+        gap = pause(rng.choice([rng.uniform(0.05, 0.4), rng.uniform(0.4, 2.0)]), rng)
         peak = np.abs(u.samples).max() + 1e-6
         samples = np.concatenate([samples, u.samples / peak * rng.uniform(0.5, 1), gap])
         sounds.append(SpokenSound((len(samples) - len(gap)) / RATE, len(samples) / RATE, "sil"))
@@ -74,6 +74,16 @@ def speech_example(utterances: list[Utterance], rng: np.random.Generator) -> Exa
     sounds[-1] = SpokenSound(sounds[-1].start_s, max(sounds[-1].end_s, CLIP_SAMPLES / RATE), sounds[-1].viseme)
     mouth, classes = frame_targets(sounds, samples, CLIP_FRAMES)
     return Example(augment.degrade(samples, rng), mouth, classes)
+
+
+def pause(duration_s: float, rng: np.random.Generator) -> Samples:
+    """Silence, or half the time breaths, clicks and rustle well below the level of speech; the lips rest."""
+    samples = np.zeros(int(duration_s * RATE), np.float32)
+    if len(samples) > RATE // 5 and rng.random() < 0.5:
+        level = 10 ** (rng.uniform(-45, -18) / 20)
+        noise = augment.noises_of_people_and_things(len(samples), rng)
+        samples += noise * level * np.hanning(len(samples)).astype(np.float32) ** 0.25
+    return samples
 
 
 def silent_example(rng: np.random.Generator) -> Example:

@@ -39,7 +39,8 @@ class ClipAudit:
     path: str
     sha256: str
     size_bytes: int
-    info: MediaInfo
+    info: MediaInfo | None
+    """None where the credentials are broken and nothing decodes."""
     evidence: Evidence
     verdict: Verdict
     thumbnails: tuple[Thumbnail, ...]
@@ -78,16 +79,16 @@ class ClipAuditor:
         """
         began = time.monotonic()
         digest, size_bytes = _sha256(path)
-        info = probe(path)
-        if info.video_codec is None:
-            raise MediaError(str(path), expected="a clip", came="it has sound only", remedy="Give a video file.")
         credentials = verify_clip(path, self.anchors) if self.anchors is not None else None
+        info: MediaInfo | None = None
+        thumbnails: tuple[Thumbnail, ...] = ()
         try:
+            info = _probe_clip(path)
             evidence, thumbnails = self._look(path, info, credentials, progress)
         except MediaError as error:
             if credentials is None or credentials.state != "broken":
                 raise
-            evidence, thumbnails = Evidence(credentials=credentials, damage=str(error)), ()
+            evidence = Evidence(credentials=credentials, damage=str(error))
         return ClipAudit(
             path=str(path),
             sha256=digest,
@@ -169,6 +170,13 @@ class ClipAuditor:
         if self.check_log is None:
             return LogEvidence("not_checked", "not checked: the log's public key is not known here")
         return self.check_log(credentials)
+
+
+def _probe_clip(path: Path) -> MediaInfo:
+    info = probe(path)
+    if info.video_codec is None:
+        raise MediaError(str(path), expected="a clip", came="it has sound only", remedy="Give a video file.")
+    return info
 
 
 def _distance(a: bytes, b: bytes) -> float | None:

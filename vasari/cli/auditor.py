@@ -8,7 +8,6 @@ from vasari.cli.session import Session
 
 if TYPE_CHECKING:
     from detector import Detector
-
     from vasari.clip_audit import ClipAuditor
 
 

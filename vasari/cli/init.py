@@ -1,6 +1,7 @@
 """`vasari init`: make a local authority."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,12 @@ def create_authority(
     """Make the authority in `folder` and its public folder; what was made, for people and JSON."""
     if (weights is None) != (release_key is None):
         raise CommandError("--weights and --release-key belong together: give both or neither")
-    own = {} if weights is None or release_key is None else {"weights": weights, "release_key": release_key}
-    from policy import Authority
+    create = partial(Authority.create, folder, organisation=organisation, now=datetime.now(UTC))
+    if weights is not None and release_key is not None:
+        create = partial(create, weights=weights, release_key=release_key)
     from vasari.log_key import format_log_key
 
-    with Authority.create(folder, organisation=organisation, now=datetime.now(UTC), **own) as authority:
+    with create() as authority:
         public = folder / "public"
         anchors = authority.trust_anchors
         write_text(public / "claim-root.pem", anchors.manifest_pem)

@@ -41,12 +41,14 @@ def create_authority(
     folder: Path, *, organisation: str, weights: Path | None = None, release_key: Path | None = None
 ) -> dict[str, Any]:
     """Make the authority in `folder` and its public folder; what was made, for people and JSON."""
+    from policy import Authority
+    from vasari.log_key import format_log_key
+
     if (weights is None) != (release_key is None):
         raise CommandError("--weights and --release-key belong together: give both or neither")
     create = partial(Authority.create, folder, organisation=organisation, now=datetime.now(UTC))
     if weights is not None and release_key is not None:
         create = partial(create, weights=weights, release_key=release_key)
-    from vasari.log_key import format_log_key
 
     with create() as authority:
         public = folder / "public"

@@ -33,7 +33,7 @@ from generator.motion import FPS, MotionModel
 from generator.motion_mouth import LIP_GAP_CM, REST_GAP_CM, columns
 from generator.motion_network import MotionNetwork, NetworkConfig
 from generator.rig import EXPRESSION_NAMES
-from generator.training.motion_dataset import GRID_FACE_CM, HELD_OUT_TALKERS, grid_talkers, read_grid_sound
+from generator.training.motion_dataset import GRID_FACE_CM, HELD_OUT_TALKERS, grid_talkers, read_sound
 
 Rows = dict[str, dict[str, Any]]
 Curve = npt.NDArray[np.float64]
@@ -78,7 +78,7 @@ def held_out_grid(folder: Path) -> Iterator[Recording]:
             with (folder / f"{name}_phones.csv").open(newline="", encoding="utf-8") as file:
                 phones = tuple(_phone(row) for row in csv.DictReader(file))
             gap = np.load(folder / f"{name}_motion.npz")["lip_gap"] * GRID_FACE_CM
-            yield Recording(name, read_grid_sound(folder / f"{name}.mpg"), phones, gap)
+            yield Recording(name, read_sound(folder / f"{name}.mpg"), phones, gap)
 
 
 def ljspeech(folder: Path) -> Iterator[Recording]:
@@ -87,7 +87,7 @@ def ljspeech(folder: Path) -> Iterator[Recording]:
         for row in csv.DictReader(file):
             phones.setdefault(row["file"], []).append(_phone(row))
     for name, timed in phones.items():
-        yield Recording(name, read_grid_sound(folder / f"{name}.flac"), tuple(timed), None)
+        yield Recording(name, read_sound(folder / f"{name}.flac"), tuple(timed), None)
 
 
 def _phone(row: dict[str, str]) -> Phone:

@@ -28,6 +28,7 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
 
+from media import load_audio
 from policy import (
     Authority,
     ConsentTerms,
@@ -70,6 +71,13 @@ def tone_burst_wav(seconds: float = 2.5, amplitude: float = 0.3, rate: int = 16_
         for i in range(count)
     ]
     return wav(samples, rate)
+
+
+@lru_cache
+def speech_wav(seconds: float = 2.6) -> bytes:
+    """The beginning of the demo voice, which is enough to carry the mark."""
+    voice = load_audio(DEMO / "voice.flac", sample_rate=48_000, max_s=60)[24_000:]
+    return wav([round(32_000 * value) for value in voice[: round(seconds * 48_000)].tolist()], 48_000)
 
 
 def wav(samples: list[int], rate: int = 16_000) -> bytes:

@@ -52,7 +52,7 @@ def probe(source: Source) -> MediaInfo:
         video = video_stream(container, name) if has_video else None
         width = height = rotation_deg = 0
         if video is not None:
-            frame = next(decoded_frames(container, video, name, Completeness(container, name)), None)
+            frame = next(decoded_frames(video, name, Completeness(container, name)), None)
             if frame is None:
                 raise no_picture(name)
             orientation = frame_orientation(frame)

@@ -92,7 +92,7 @@ def _timed_frames(
         clock = FrameClock(stream, container_origin(container), name)
         sought = start_s > 0 and _seek(container, start_s)
         picture: _Picture | None = None
-        for frame in decoded_frames(container, stream, name, completeness):
+        for frame in decoded_frames(stream, name, completeness):
             time = clock.time_of(frame)
             if end_s is not None and time >= end_s:
                 return
@@ -123,18 +123,12 @@ def video_stream(container: av.container.InputContainer, name: str) -> VideoStre
     )
 
 
-def decoded_frames(
-    container: av.container.InputContainer, stream: VideoStream, name: str, completeness: Completeness
-) -> Iterator[av.VideoFrame]:
+def decoded_frames(stream: VideoStream, name: str, completeness: Completeness) -> Iterator[av.VideoFrame]:
     """Every decoded frame of a stream in presentation order, checked against the limits."""
     empty = 0
     with reading(name):
-        for packet in container.demux():
-            if packet.size:
-                completeness.follow(packet, stream)
-            if packet.stream_index != stream.index:
-                continue
-            frames = packet.decode()
+        for packet in completeness.packets(stream):
+            frames = stream.decode(packet)
             empty = 0 if frames else empty + 1
             if len(frames) > MAX_FRAMES_PER_PACKET or empty > MAX_EMPTY_PACKETS:
                 raise no_picture(name)

@@ -2,6 +2,9 @@
 
 Both engines read a file whose padding was overwritten as trusted, so data can hide there. This reads the
 COSE_Sign1 structure (RFC 9052 section 4.2) just far enough to look. CBOR after RFC 8949, definite lengths only.
+
+What stays open: some 25 bytes of framing inside the time stamp (algorithm identifiers that CMS does not sign). They
+can't carry content without changing how the engines read the stamp, and they never change the stamped time.
 """
 
 from collections.abc import Hashable, Mapping
@@ -38,7 +41,7 @@ def check_unsigned_header(signature: bytes) -> str | None:
     if not isinstance(value, list) or len(value) != 4 or not isinstance(value[1], Mapping):
         return "the signature is no COSE_Sign1 structure"
     header = value[1]
-    if any(value[2] or b""):
+    if value[2] not in (None, b""):
         return "the signature carries a payload of its own"
     for name in _PADDING:
         padding = header.get(name, b"")

@@ -11,6 +11,7 @@ profile's. That is no claim of membership in the C2PA conformance programme: its
 and a verifier trusts it only if given this root. No OCSP address is written, because no responder runs.
 """
 
+import hashlib
 import os
 import uuid
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provenance.certificate_rules import (
@@ -57,13 +59,13 @@ class TrustAnchors:
     tsa_pem: str
 
     def __post_init__(self) -> None:
-        manifest, tsa = fingerprints(self.manifest_pem), fingerprints(self.tsa_pem)
+        manifest, tsa = anchor_keys(self.manifest_pem), anchor_keys(self.tsa_pem)
         if not manifest:
             raise CertificateError("trust anchors: expected at least one claim root in manifest_pem, found none")
         shared = manifest & tsa
         if shared:
             raise CertificateError(
-                "trust anchors: the same certificate stands in the manifest and the time-stamping list "
+                "trust anchors: the same key stands in the manifest and the time-stamping list "
                 f"(SHA-256 {sorted(shared)[0][:16]}...); the engines would let it vouch for both. "
                 "Remove it from one list."
             )
@@ -142,14 +144,16 @@ def create_pki(folder: Path, *, organisation: str, now: datetime, country: str =
         _write_certificates(folder / f"{name}.pem", chain)
 
 
-def fingerprints(pem: str) -> set[str]:
-    """SHA-256 of each certificate in a PEM bundle, lower-case hex. An empty bundle has none."""
+def anchor_keys(pem: str) -> set[str]:
+    """SHA-256 of each public key in a PEM bundle of certificates, lower-case hex; an empty bundle has none."""
     if not pem.strip():
         return set()
     try:
-        return {c.fingerprint(hashes.SHA256()).hex() for c in x509.load_pem_x509_certificates(pem.encode())}
+        certificates = x509.load_pem_x509_certificates(pem.encode())
+        keys = [c.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for c in certificates]
     except ValueError as error:
         raise CertificateError(f"trust anchors: expected PEM certificates, got something else ({error})") from error
+    return {hashlib.sha256(key).hexdigest() for key in keys}
 
 
 def _name(country: str, organisation: str, role: str) -> x509.Name:
@@ -246,12 +250,12 @@ def _der_extension(oid: x509.ObjectIdentifier, value: core.Asn1Value) -> x509.Un
 
 
 def _write_key(path: Path, key: _Key) -> None:
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     _write_whole(path, pem, mode=0o600)
 
 
 def _write_certificates(path: Path, chain: Sequence[x509.Certificate]) -> None:
-    _write_whole(path, b"".join(c.public_bytes(serialization.Encoding.PEM) for c in chain), mode=0o644)
+    _write_whole(path, b"".join(c.public_bytes(Encoding.PEM) for c in chain), mode=0o644)
 
 
 def _write_whole(path: Path, content: bytes, *, mode: int) -> None:

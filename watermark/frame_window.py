@@ -13,6 +13,7 @@ from functools import lru_cache
 from math import floor
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from watermark.errors import WatermarkError
@@ -46,9 +47,8 @@ class FrameWindow:
         self._size = self._size or _checked(size)
         if size != self._size:
             raise WatermarkError(f"the frame size changed from {self._size} to {size} (height, width) on the way")
-        rows, columns = (_reduce_matrix(side, min(size)).to(frames.device) for side in size)
         for frame, time in zip(frames, times, strict=True):
-            small = (rows @ (luma_of(frame[None])[0] - 128) @ columns.T).cpu()
+            small = _reduced(luma_of(frame[None])[0] - 128).cpu()
             self._add(floor(Fraction(time) / SLOT_S), small)
 
     def _add(self, slot: int, small: Tensor) -> None:
@@ -79,6 +79,17 @@ class FrameWindow:
     def clear(self) -> None:
         """Forget the pictures; the frame size stays."""
         self._sums, self._counts, self._first_slot = {}, {}, None
+
+
+def _reduced(luma: Tensor) -> Tensor:
+    """Mean lumas with at most STORED_PX on the short side, of a picture [H, W]."""
+    height, width = luma.shape
+    short = min(height, width)
+    factor = short // STORED_PX
+    if short == factor * STORED_PX and height % factor == width % factor == 0:
+        return F.avg_pool2d(luma[None, None], factor)[0, 0]
+    rows, columns = (_reduce_matrix(side, short).to(luma.device) for side in (height, width))
+    return rows @ luma @ columns.T
 
 
 @lru_cache(maxsize=32)

@@ -24,6 +24,8 @@ from watermark.visibility import blur
 SMALLEST_CELLS = GRID // 2  # a crop to half the side
 SIDE = 2 * GRID  # the search works on half cells
 PERIOD_SLOTS = 2 * SLOTS_PER_SEGMENT
+WAVE_SLOTS = 2 * PERIOD_SLOTS
+WHITE_PX = 7  # at two stored pixels a cell
 
 
 @dataclass(frozen=True)
@@ -68,20 +70,21 @@ def fold(cells: Tensor, top: int, left: int) -> Tensor:
 def pilot_wave(slots: Tensor, pictures: Tensor) -> Tensor:
     """The pictures' share of the pilot's wave, whitened: float32 [2, h, w] (real, imaginary).
 
-    `pictures` [K, h, w] at slot numbers `slots` [K]. Jumps of the picture are cut at 8 levels, so
-    that no cut or flash outvotes the rest of the clip.
+    `pictures` [K, h, w] at slot numbers `slots` [K]. Each stretch of WAVE_SLOTS is whitened by itself
+    (high-passed, divided by its local level) and has one vote: where and when the picture moves, the
+    mark is hard to see, and no cut or flash outvotes the rest of the clip.
     """
-    deviation = pictures - pictures.mean(0)
-    change = deviation.clone()
-    change[1:-1] -= 0.5 * (deviation[:-2] + deviation[2:])
-    limited = deviation - change + change.clamp(-8, 8)
     angle = slots.double() * (2 * pi / PERIOD_SLOTS)
     basis = torch.stack([angle.cos(), -angle.sin()]).float()
-    basis -= basis.mean(1, keepdim=True)
-    wave = (basis @ limited.flatten(1)).reshape(2, *pictures.shape[1:])
-    wave = wave - blur(wave, 7)
-    level = blur(wave.square().sum(0, keepdim=True), 7).clamp(min=0).sqrt()
-    return wave / level.clamp(min=0.05 * float(level.mean()) + 1e-6)
+    total = torch.zeros(2, *pictures.shape[1:])
+    for start in range(0, len(slots), WAVE_SLOTS):
+        part = basis[:, start : start + WAVE_SLOTS]
+        part = part - part.mean(1, keepdim=True)
+        wave = (part @ pictures[start : start + WAVE_SLOTS].flatten(1)).reshape(total.shape)
+        wave = wave - blur(wave, WHITE_PX)
+        level = blur(wave.square().sum(0, keepdim=True), WHITE_PX).clamp(min=0).sqrt()
+        total += wave / level.clamp(min=0.05 * float(level.mean()) + 1e-6)
+    return total
 
 
 def identity_pose(wave: Tensor, key: MarkKey) -> Pose:

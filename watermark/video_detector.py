@@ -32,7 +32,7 @@ SHORTEST_S = 1.0
 QUICK_LOOKS_S = (3.0, 6.0)  # uncropped pose only
 FULL_LOOKS_S = (10.0, 20.0)  # with the pose search; the last one ends the window
 WORTH_A_POSE = 4.5  # pilot z below which a searched pose is chance
-WORTH_DECODING = 2.0  # energy of the soft bits over chance, in standard deviations
+WORTH_DECODING = 4.5  # energy of the soft bits over chance, in standard deviations; a readable word has 7
 CANDIDATES = 4  # time phases decoded per pose
 
 
@@ -140,11 +140,11 @@ def soft_words(
         folded = torch.zeros(SEGMENTS, *values.shape[1:])
         folded.index_add_(0, segments % SEGMENTS, values)
         torus = fold(folded, top, left).flatten(1)
-        variance = float(values.square().sum()) / CODED_BITS
+        variance = float(torus.square().sum()) / CODED_BITS
+        shares = pattern.correlate(torus)
+        every = torch.arange(SEGMENTS)
         for start in range(SEGMENTS):
-            rows = (torch.arange(SEGMENTS) + start) % SEGMENTS
-            weights = (pattern.signs[rows] * torus).flatten().numpy()
-            word = np.bincount(pattern.owner[rows].flatten().numpy(), weights, CODED_BITS).astype(np.float64)
+            word = shares[(every + start) % SEGMENTS, :, every].sum(0).double().numpy()
             energy = float(word @ word) / max(variance, 1e-12)
             ranked.append(((energy - CODED_BITS) / (2 * CODED_BITS) ** 0.5, word))
     ranked.sort(key=lambda entry: -entry[0])

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from watermark import prf
@@ -29,11 +30,23 @@ PILOT_SHARE = 0.25  # of the mark's energy
 
 @dataclass(frozen=True)
 class VideoPattern:
-    """The keyed patterns: `pilot` float32 [G, G], `signs` int8 [S, G*G], `owner` int64 [S, G*G]."""
+    """The keyed patterns of S segments on G * G cells.
+
+    `pilot` float32 [G, G], `signs` int8 [S, G*G], `owner` int64 [S, G*G] (the coded bit of a cell), and
+    the same sorted by bit: `bags` int32 [S * 512, 32] numbers of the cells of each bit, plus G*G where
+    the sign is negative.
+    """
 
     pilot: Tensor
     signs: Tensor
     owner: Tensor
+    bags: Tensor
+
+    def correlate(self, segments: Tensor) -> Tensor:
+        """Each bit's share of segments [T, G*G] under each segment pattern: [S, 512, T]."""
+        cells = segments.T.contiguous()
+        sums = F.embedding_bag(self.bags, torch.cat([cells, -cells]), mode="sum")
+        return sums.reshape(SEGMENTS, CODED_BITS, len(segments))
 
     @classmethod
     def of(cls, key: MarkKey) -> VideoPattern:
@@ -54,8 +67,12 @@ def _pattern(key: MarkKey) -> VideoPattern:
     owners = [share[prf.permutation(key, f"video/owner/{s}", CELLS)] for s in range(SEGMENTS)]
     chips = [prf.signs(key, f"video/chips/{s}", CELLS) for s in range(SEGMENTS)]
     pilot = prf.signs(key, "video/pilot", CELLS).astype(np.float32).reshape(GRID, GRID)
+    signs, owner = np.stack(chips), np.stack(owners)
+    by_bit = np.argsort(owner, axis=1, kind="stable")
+    bags = by_bit + CELLS * (np.take_along_axis(signs, by_bit, 1) < 0)
     return VideoPattern(
         pilot=torch.from_numpy(pilot),
-        signs=torch.from_numpy(np.stack(chips)),
-        owner=torch.from_numpy(np.stack(owners)),
+        signs=torch.from_numpy(signs),
+        owner=torch.from_numpy(owner),
+        bags=torch.from_numpy(bags.reshape(SEGMENTS * CODED_BITS, -1).astype(np.int32)),
     )

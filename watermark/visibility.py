@@ -12,10 +12,14 @@ WINDOW_CELLS = 5
 
 def blur(picture: Tensor, width: int) -> Tensor:
     """Box mean of odd `width`, run twice (nearly a Gaussian), borders mirrored: [N, H, W] -> same."""
-    out = picture[:, None]
-    for _ in range(2):
-        out = F.avg_pool2d(F.pad(out, (width // 2,) * 4, mode="reflect"), width, stride=1)
-    return out[:, 0]
+    out = F.pad(picture, (width - 1,) * 4, mode="reflect")
+    for axis in (1, 2, 1, 2):
+        length = out.shape[axis] - width + 1
+        total = out.narrow(axis, 0, length) + out.narrow(axis, 1, length)
+        for shift in range(2, width):
+            total += out.narrow(axis, shift, length)
+        out = total
+    return out.mul_(width**-4)
 
 
 def visibility_mask(luma: Tensor) -> Tensor:

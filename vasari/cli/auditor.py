@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vasari.cli.session import Session
 
 if TYPE_CHECKING:
+    from detector import Detector
     from vasari.clip_audit import ClipAuditor
 
 
@@ -16,12 +17,11 @@ def open_auditor(session: Session) -> Iterator["ClipAuditor"]:
 
     Without a state folder it still checks integrity and runs the detector, and says so.
     """
-    from detector import Detector
     from policy import Authority
     from vasari.clip_audit import ClipAuditor
     from vasari.log_evidence import check_log_with
 
-    detector = Detector.load()
+    detector = _detector(session)
     if not session.state.exists():
         session.note(f"{session.state}: no authority here; nobody's signature is trusted and no mark can be read")
         yield ClipAuditor(anchors=None, detector=detector)
@@ -34,3 +34,14 @@ def open_auditor(session: Session) -> Iterator["ClipAuditor"]:
             check_log=check_log_with(authority.log, authority.log_public_key),
             detector=detector,
         )
+
+
+def _detector(session: Session) -> "Detector | None":
+    """The detector; without its weights the other evidence is still worth having, and the report says so."""
+    from detector import Detector, DetectorError
+
+    try:
+        return Detector.load()
+    except DetectorError as error:
+        session.note(f"the detector does not run: {error}")
+        return None

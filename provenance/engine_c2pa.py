@@ -57,7 +57,8 @@ def _read(file: BinaryIO, media_type: str, settings: EngineSettings) -> dict[str
     file.seek(0)
     with Reader(media_type, file, context=settings.context()) as reader:
         report: dict[str, Any] = json.loads(reader.json())
-        report["certificate"] = _certificate(json.loads(reader.crjson()), report.get("active_manifest"))
+        if settings.manifest_anchors_pem:
+            report["certificate"] = _certificate(json.loads(reader.crjson()), report.get("active_manifest"))
     return report
 
 

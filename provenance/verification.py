@@ -8,6 +8,7 @@ agrees or could not run, and no content hides outside the signed hash. Decisions
   anything else is a failure. Our own clips hash them.
 * `ftyp` and `mfra`, which every hash excludes: our clips carry a hash over them in `org.vasari.release`, so a
   change is a failure; foreign files get a warning with the number of bytes.
+* any other box that a signer left out of its hash (it may leave out the picture itself): a failure.
 """
 
 import base64
@@ -17,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from provenance.bmff_boxes import ALWAYS_EXCLUDED
 from provenance.bmff_coverage import Coverage, measure_coverage
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, Severity, State, worst
 from provenance.engine_c2pa import Reading, read_with_c2pa
@@ -72,7 +74,7 @@ def _verify_open(
     agree = second.state != "not_run" and first.verdict.state == second.state
     if not agree and second.state != "not_run":
         own.append(_own("vasari.enginesDisagree", "warning", f"{first.verdict.state} against {second.state}"))
-    state = _fold(first.verdict, second, own)
+    state = _fold(first.verdict, second, own) if present or store or first.verdict.state != "absent" else "absent"
     if state == "absent":
         own.append(_own("vasari.absent", "note"))
     info = first.active_manifest.get("signature_info", {})
@@ -117,7 +119,7 @@ def _coverage_findings(coverage: Coverage, first: Reading, release: ReleaseRecor
         if release is not None and box.kind in coverage.covered_by_release:
             continue
         where = f"{box.length} bytes in the {box.kind} box at byte {box.offset}"
-        hidden = box.kind in coverage.padding and not box.payload_is_zero
+        hidden = box.kind not in ALWAYS_EXCLUDED and not box.payload_is_zero
         yield _own(
             "vasari.hiddenBytes" if hidden else "vasari.unhashedBytes",
             "failure" if hidden else "warning",

@@ -24,7 +24,7 @@ TimedPhone = tuple[float, float, str]  # start_s, end_s, ARPAbet phone or SIL
 
 def new_decoder() -> Any:
     """One decoder serves many recordings."""
-    from pocketsphinx import Decoder
+    from pocketsphinx import Decoder  # type: ignore[import-not-found]
 
     return Decoder(samprate=RATE, bestpath=False, loglevel="FATAL")
 

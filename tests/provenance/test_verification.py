@@ -358,3 +358,14 @@ def test_any_damage_gives_a_report_and_never_a_green_one(
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_bytes_give_a_report(content: bytes, head: bytes, authority: Authority, as_file: WriteFile) -> None:
     assert verify_clip(as_file(head + content), authority.anchors).state in ("absent", "unreadable", "broken")
+
+
+def test_the_mark_of_a_store_inside_the_pictures_is_no_credential(
+    clip: bytes, authority: Authority, as_file: WriteFile
+) -> None:
+    decoy = clip + box(b"mdat", b"\0\0\0\x40jumb\0\0\0\x1ejumdc2pa" + bytes(64))
+    assert verify_clip(as_file(decoy), authority.anchors).state == "absent"
+
+
+def test_a_cut_clip_that_never_had_credentials_has_none(clip: bytes, authority: Authority, as_file: WriteFile) -> None:
+    assert verify_clip(as_file(clip[: len(clip) // 2]), authority.anchors).state == "absent"

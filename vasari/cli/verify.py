@@ -95,10 +95,7 @@ def verdict_lines(audit: "ClipAudit") -> list[str]:
         *_signer_row(found.credentials),
         ("mark in picture", mark_text(found.video_mark)),
         ("mark in sound", mark_text(found.audio_mark)),
-        (
-            "log proof",
-            found.log.state.replace("_", " ") + ("" if found.log.index is None else f" (entry {found.log.index})"),
-        ),
+        ("log proof", found.log.state.replace("_", " ") + entry),
         ("detector", _detector_text(audit)),
     ]
     return [*lines, "", *table(rows)]

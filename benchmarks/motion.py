@@ -29,9 +29,10 @@ import torch
 from safetensors.torch import load_file
 
 from generator import Controls
-from generator.motion import FPS, MotionModel
+from generator.motion import MotionModel
 from generator.motion_mouth import LIP_GAP_CM, REST_GAP_CM, columns
 from generator.motion_network import MotionNetwork, NetworkConfig
+from generator.motion_processes import FPS
 from generator.rig import EXPRESSION_NAMES
 from generator.training.motion_dataset import GRID_FACE_CM, HELD_OUT_TALKERS, grid_talkers, read_sound
 

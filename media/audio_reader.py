@@ -72,10 +72,10 @@ def load_audio(source: Source, *, sample_rate: int = 16000, max_s: float) -> Ten
 
 def _samples(source: Source, sample_rate: int) -> Iterator[Samples]:
     """Resampled mono samples in pieces of whatever length the decoder gives."""
-    with opened_container(source) as container:
-        name = source_name(source)
+    with opened_container(source) as media:
+        container, name = media.container, media.name
         stream = _audio_stream(container, name)
-        completeness = Completeness(container, name)
+        completeness = Completeness(media)
         mixer = _Mixer(sample_rate)
         given = 0
         with reading(name):

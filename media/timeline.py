@@ -11,7 +11,9 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from media.errors import MediaError
+from media.guarded_input import OpenMedia
 from media.limits import MAX_DURATION_S
+from media.stated_length import stated_length
 
 _MICROSECOND = Fraction(1, 1_000_000)
 _FORMATS_WITHOUT_LENGTH = {"mp3", "aac", "ac3", "amr", "h264", "hevc", "mpegvideo", "mpeg", "mpegts", "ogg"}
@@ -70,9 +72,9 @@ def check_time(time_s: Fraction | float, name: str) -> None:
 class Completeness:
     """Follows the packets of a file to tell a whole file from one that was cut off or damaged."""
 
-    def __init__(self, container: av.container.InputContainer, name: str) -> None:
-        self._container = container
-        self._name = name
+    def __init__(self, media: OpenMedia) -> None:
+        self._container = media.container
+        self._file = media.file
         self._read: dict[int, int] = {}
         self._last_end: dict[int, int] = {}
 
@@ -100,6 +102,9 @@ class Completeness:
 
     def check(self, stream: Stream) -> None:
         """At the end of the data. Raises MediaError if the file promised more than came."""
+        stated = stated_length(self._file.read_at, self._file.size)
+        if stated is not None and stated > self._file.size:
+            raise self._damaged(f"it ends after {self._file.size} of {stated} bytes")
         formats = set(self._container.format.name.split(","))
         if "mp4" in formats:
             promised, came = len(stream.index_entries), self._read.get(stream.index, 0)
@@ -117,7 +122,7 @@ class Completeness:
 
     def _damaged(self, came: str) -> MediaError:
         return MediaError(
-            self._name,
+            self._file.label,
             expected="a whole file",
             came=came,
             remedy="It was cut off or damaged; copy, download or export it again.",

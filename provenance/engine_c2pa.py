@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import c2pa
 from c2pa import C2paError, Reader
 
-from provenance.credentials_report import EngineVerdict, Finding, State
+from provenance.credentials_report import EngineVerdict, Finding, Severity, State
 from provenance.engine_settings import CLAIM_LIST, EngineSettings
 from provenance.pki import TrustAnchors
 from provenance.status_codes import TRUST_FAILURES, plain_words
@@ -57,7 +57,8 @@ def _read(file: BinaryIO, media_type: str, settings: EngineSettings) -> dict[str
     file.seek(0)
     with Reader(media_type, file, context=settings.context()) as reader:
         report: dict[str, Any] = json.loads(reader.json())
-        report["certificate"] = _certificate(json.loads(reader.crjson()), report.get("active_manifest"))
+        if settings.manifest_anchors_pem:
+            report["certificate"] = _certificate(json.loads(reader.crjson()), report.get("active_manifest"))
     return report
 
 
@@ -111,7 +112,7 @@ def status_findings(
         yield _finding(entry, "passed", where, engine)
 
 
-def _finding(entry: Mapping[str, Any], severity: Any, where: str, engine: str) -> Finding:
+def _finding(entry: Mapping[str, Any], severity: Severity, where: str, engine: str) -> Finding:
     code = str(entry.get("code", "general.error"))
     detail = "; ".join(filter(None, (where, str(entry.get("explanation", "")))))
     return Finding(code, severity, plain_words(code, detail), engine, str(entry.get("url", "")))
@@ -149,7 +150,7 @@ def _time_stamp(
         time = _active_manifest(report).get("signature_info", {}).get("time")
         return _parse_time(time), []
     valid_now = _valid_now(report.get("certificate", {}))
-    severity = "warning" if valid_now else "failure"
+    severity: Severity = "warning" if valid_now else "failure"
     return None, [_own("vasari.notTimeStamped", severity, "" if valid_now else "and that certificate is not valid now")]
 
 
@@ -180,7 +181,7 @@ def _unreadable(code: str, state: State, error: Exception) -> Reading:
     return Reading(_verdict(state, str(error)), (finding,))
 
 
-def _own(code: str, severity: Any, detail: str) -> Finding:
+def _own(code: str, severity: Severity, detail: str) -> Finding:
     return Finding(code, severity, plain_words(code, detail), ENGINE)
 
 

@@ -8,6 +8,7 @@ agrees or could not run, and no content hides outside the signed hash. Decisions
   anything else is a failure. Our own clips hash them.
 * `ftyp` and `mfra`, which every hash excludes: our clips carry a hash over them in `org.vasari.release`, so a
   change is a failure; foreign files get a warning with the number of bytes.
+* any other box that a signer left out of its hash (it may leave out the picture itself): a failure.
 """
 
 import base64
@@ -17,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from provenance.bmff_boxes import ALWAYS_EXCLUDED
 from provenance.bmff_coverage import Coverage, measure_coverage
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, Severity, State, worst
 from provenance.engine_c2pa import Reading, read_with_c2pa
@@ -60,19 +62,20 @@ def _verify_open(
     file: BinaryIO, path: Path, media_type: str, anchors: TrustAnchors, validation_time: datetime | None
 ) -> CredentialsReport:
     coverage = measure_coverage(file) if media_type in _BMFF_TYPES else None
-    store = (coverage.store if coverage else None) or find_store(file, media_type)
-    first = read_with_c2pa(file, media_type, anchors, coverage.store if coverage else None, has_store=bool(store))
+    boxed = coverage.store if coverage else None
+    store = boxed or find_store(file, media_type)
+    first = read_with_c2pa(file, media_type, anchors, boxed, has_store=bool(store))
     second, second_findings = read_with_encypher(path, media_type, anchors, validation_time)
     release, own = _release(first, anchors)
-    present = bool(first.active_manifest)
-    if store and (fault := check_store_layout(store)):
+    absent = first.verdict.state == "absent" and not boxed  # marks of a store elsewhere in the file don't count
+    if not absent and store and (fault := check_store_layout(store)):
         own.append(_own("vasari.manifestBoxMalformed", "failure", fault))
-    if coverage and (store or first.active_manifest):
+    if not absent and store and coverage:
         own += _coverage_findings(coverage, first, release)
     agree = second.state != "not_run" and first.verdict.state == second.state
     if not agree and second.state != "not_run":
         own.append(_own("vasari.enginesDisagree", "warning", f"{first.verdict.state} against {second.state}"))
-    state = _fold(first.verdict, second, own)
+    state = "absent" if absent else _fold(first.verdict, second, own)
     if state == "absent":
         own.append(_own("vasari.absent", "note"))
     info = first.active_manifest.get("signature_info", {})
@@ -91,7 +94,7 @@ def _verify_open(
         decision_sha256=release.decision_sha256 if release else None,
         log_proof=release.log_proof if release else None,
         soft_binding_value=_soft_binding(first.active_manifest),
-        unhashed_bytes=_unhashed_bytes(coverage, first, release) if coverage and present else None,
+        unhashed_bytes=_unhashed_bytes(coverage, first, release) if coverage and first.active_manifest else None,
     )
 
 
@@ -117,7 +120,7 @@ def _coverage_findings(coverage: Coverage, first: Reading, release: ReleaseRecor
         if release is not None and box.kind in coverage.covered_by_release:
             continue
         where = f"{box.length} bytes in the {box.kind} box at byte {box.offset}"
-        hidden = box.kind in coverage.padding and not box.payload_is_zero
+        hidden = box.kind not in ALWAYS_EXCLUDED and not box.payload_is_zero
         yield _own(
             "vasari.hiddenBytes" if hidden else "vasari.unhashedBytes",
             "failure" if hidden else "warning",

@@ -1,9 +1,11 @@
-"""Training examples of speech and mouth: synthesised, degraded, labelled; and GRID's real lips, split by talker.
+r"""Training examples of speech and mouth: synthesised, degraded, labelled; and GRID's real lips, split by talker.
 
-    nice python -m generator.training.motion_dataset --out runs/motion/data --clips 4000 --seed 1 [--grid DIR]
+    nice python -m generator.training.motion_dataset --out runs/motion/data --clips 4000 --seed 1 \
+        [--grid DIR] [--recordings DIR]
 
 Each example lasts 8 s (200 frames): silence, one or more utterances of one voice, pauses; a tenth has no speech
-at all. Shards are .npz files with features float16, mouth weights float16 and classes uint8.
+at all. Recordings of people (GRID's training talkers, and a folder whose phones `studio.speech_alignment` found)
+join as degraded versions. Shards are .npz files with features float16, mouth weights float16 and classes uint8.
 """
 
 from __future__ import annotations

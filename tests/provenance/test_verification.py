@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import provenance.engine_encypher
 from provenance import CertificateError, CredentialsReport, TrustAnchors, verify_clip
@@ -322,3 +324,48 @@ def test_no_verification_or_signing_reaches_beyond_loopback(
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # anything sent through the proxy fails
     report = verify_clip(as_file(sign(clip, authority)), authority.anchors)
     assert report.state == "verified"
+
+
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=6),
+    cut=st.one_of(st.none(), st.integers(0, 2**20)),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_gives_a_report_and_never_a_green_one(
+    changes: list[tuple[int, int]],
+    cut: int | None,
+    signed: bytes,
+    authority: Authority,
+    as_file: WriteFile,
+) -> None:
+    stamp = time_stamp_of(signed)
+    damaged = bytearray(signed)
+    for at, difference in changes:
+        at %= len(signed)
+        if at not in stamp:
+            damaged[at] ^= difference
+    content = bytes(damaged if cut is None else damaged[: cut % len(damaged)])
+    if content == signed:
+        return
+    report = verify_clip(as_file(content), authority.anchors)
+    assert report.state != "verified"
+
+
+@given(
+    content=st.binary(max_size=400),
+    head=st.sampled_from([b"", b"\0\0\0\x18ftypisom", b"RIFF0000WAVE", b"fLaC", b"ID3"]),
+)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_arbitrary_bytes_give_a_report(content: bytes, head: bytes, authority: Authority, as_file: WriteFile) -> None:
+    assert verify_clip(as_file(head + content), authority.anchors).state in ("absent", "unreadable", "broken")
+
+
+def test_the_mark_of_a_store_inside_the_pictures_is_no_credential(
+    clip: bytes, authority: Authority, as_file: WriteFile
+) -> None:
+    decoy = clip + box(b"mdat", b"\0\0\0\x40jumb\0\0\0\x1ejumdc2pa" + bytes(64))
+    assert verify_clip(as_file(decoy), authority.anchors).state == "absent"
+
+
+def test_a_cut_clip_that_never_had_credentials_has_none(clip: bytes, authority: Authority, as_file: WriteFile) -> None:
+    assert verify_clip(as_file(clip[: len(clip) // 2]), authority.anchors).state == "absent"

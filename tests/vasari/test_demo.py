@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
 from vasari.cli import cli
 from vasari.cli.demo import prepare_folder
 from vasari.cli.session import CommandError, Exit

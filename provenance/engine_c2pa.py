@@ -28,6 +28,7 @@ class Reading:
     findings: tuple[Finding, ...]
     active_manifest: Mapping[str, Any] = field(default_factory=dict)
     signed_at: datetime | None = None
+    excluded_bytes: int | None = None  # what a `c2pa.hash.data` leaves out; None for other kinds of hash
 
 
 def read_with_c2pa(
@@ -50,7 +51,8 @@ def read_with_c2pa(
     findings += _trust_findings(report, findings)
     stamped, stamp_findings = _time_stamp(file, media_type, anchors, store, report)
     findings += stamp_findings
-    return Reading(_verdict(_state(report, findings)), tuple(findings), manifest, stamped)
+    state = _state(report, findings)
+    return Reading(_verdict(state), tuple(findings), manifest, stamped, report["excluded_bytes"])
 
 
 def _read(file: BinaryIO, media_type: str, settings: EngineSettings) -> dict[str, Any]:
@@ -58,7 +60,9 @@ def _read(file: BinaryIO, media_type: str, settings: EngineSettings) -> dict[str
     with Reader(media_type, file, context=settings.context()) as reader:
         report: dict[str, Any] = json.loads(reader.json())
         if settings.manifest_anchors_pem:
-            report["certificate"] = _certificate(json.loads(reader.crjson()), report.get("active_manifest"))
+            label = report.get("active_manifest")
+            report["certificate"] = _certificate(json.loads(reader.crjson()), label)
+            report["excluded_bytes"] = _excluded_bytes(json.loads(reader.detailed_json()), label)
     return report
 
 
@@ -68,6 +72,16 @@ def _certificate(crjson: Mapping[str, Any], label: object) -> Mapping[str, Any]:
             found = manifest.get("signature", {}).get("certificateInfo", {})
             return found if isinstance(found, Mapping) else {}
     return {}
+
+
+def _excluded_bytes(detailed: Mapping[str, Any], label: object) -> int | None:
+    """How many bytes the data hash leaves out. `json` does not show this assertion, `detailed_json` does."""
+    assertions = detailed.get("manifests", {}).get(label, {}).get("assertion_store", {})
+    data = assertions.get("c2pa.hash.data")
+    if not isinstance(data, Mapping):
+        return None
+    lengths = [entry.get("length") for entry in data.get("exclusions") or [] if isinstance(entry, Mapping)]
+    return sum(length for length in lengths if isinstance(length, int))
 
 
 def _active_manifest(report: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -78,8 +78,8 @@ class _Look:
 
 def _look(file: BinaryIO, media_type: str) -> _Look:
     coverage = measure_coverage(file) if media_type in _BMFF_TYPES else None
-    certain = coverage is not None and coverage.store is not None
-    return _Look(coverage, None if certain else find_store(file, media_type))
+    walked = coverage is not None and not coverage.damage  # then there is no need to search the whole file
+    return _Look(coverage, None if walked else find_store(file, media_type))
 
 
 def _verify_open(

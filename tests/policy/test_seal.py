@@ -63,7 +63,7 @@ def test_tensors_and_configuration_come_back_bit_equal(tmp_path: Path, sealed_by
 
 
 def test_nothing_of_the_payload_shows(sealed_bytes: bytes) -> None:
-    for name in (b"motion.w", b"size_px", b"F16", b"__metadata__"):
+    for name in (b"motion.w", b"render.b", b"size_px", b"__metadata__"):
         assert name not in sealed_bytes
 
 

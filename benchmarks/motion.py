@@ -29,11 +29,12 @@ import torch
 from safetensors.torch import load_file
 
 from generator import Controls
-from generator.motion import FPS, MotionModel
+from generator.motion import MotionModel
 from generator.motion_mouth import LIP_GAP_CM, REST_GAP_CM, columns
 from generator.motion_network import MotionNetwork, NetworkConfig
+from generator.motion_processes import FPS
 from generator.rig import EXPRESSION_NAMES
-from generator.training.motion_dataset import GRID_FACE_CM, HELD_OUT_TALKERS, grid_talkers, read_grid_sound
+from generator.training.motion_dataset import GRID_FACE_CM, HELD_OUT_TALKERS, grid_talkers, read_sound
 
 Rows = dict[str, dict[str, Any]]
 Curve = npt.NDArray[np.float64]
@@ -42,6 +43,7 @@ LJSPEECH_PHONES = Path(__file__).with_name("ljspeech_phones.csv")
 COMMAND = "python -m benchmarks.motion --data FOLDER --checkpoint PATH"
 BILABIAL = {"P", "B", "M"}
 OPEN = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY", "OW"}
+LIP_SOUNDS = BILABIAL | {"F", "V", "W", "SIL"}
 CLOSED_CM = 0.1  # 0.009 of the face height; the real talkers come within 0.000 to 0.003
 INTER_OCULAR_CM = 6.2
 LONG_SILENCE_S = 0.3
@@ -78,7 +80,7 @@ def held_out_grid(folder: Path) -> Iterator[Recording]:
             with (folder / f"{name}_phones.csv").open(newline="", encoding="utf-8") as file:
                 phones = tuple(_phone(row) for row in csv.DictReader(file))
             gap = np.load(folder / f"{name}_motion.npz")["lip_gap"] * GRID_FACE_CM
-            yield Recording(name, read_grid_sound(folder / f"{name}.mpg"), phones, gap)
+            yield Recording(name, read_sound(folder / f"{name}.mpg"), phones, gap)
 
 
 def ljspeech(folder: Path) -> Iterator[Recording]:
@@ -87,7 +89,7 @@ def ljspeech(folder: Path) -> Iterator[Recording]:
         for row in csv.DictReader(file):
             phones.setdefault(row["file"], []).append(_phone(row))
     for name, timed in phones.items():
-        yield Recording(name, read_grid_sound(folder / f"{name}.flac"), tuple(timed), None)
+        yield Recording(name, read_sound(folder / f"{name}.flac"), tuple(timed), None)
 
 
 def _phone(row: dict[str, str]) -> Phone:
@@ -121,15 +123,18 @@ def frames_of(phone: Phone, count: int) -> slice:
     return slice(first, max(first + 1, min(round(phone.end_s * FPS) + 1, count)))
 
 
-def closures(recording: Recording, gap: Curve) -> tuple[list[bool], list[bool]]:
-    """Per p, b, m: did the lips close; per open vowel: did they close although they should not."""
+def closures(recording: Recording, gap: Curve) -> tuple[list[bool], list[bool], list[bool]]:
+    """Per p, b, m: did the lips close; per open vowel, and per sound made without the lips: did they wrongly close."""
     shut = [bool(gap[frames_of(p, len(gap))].min() <= CLOSED_CM) for p in recording.phones if p.name in BILABIAL]
-    wrong = []
+    wrong: list[bool] = []
+    other: list[bool] = []
     for p in recording.phones:
+        middle = min(round((p.start_s + p.end_s) / 2 * FPS), len(gap) - 1)
         if p.name in OPEN and p.end_s - p.start_s >= 0.06:
-            middle = min(round((p.start_s + p.end_s) / 2 * FPS), len(gap) - 1)
             wrong.append(bool(gap[middle] <= CLOSED_CM))
-    return shut, wrong
+        if p.name not in LIP_SOUNDS and p.end_s - p.start_s >= 0.06:
+            other.append(bool(gap[middle] <= CLOSED_CM))
+    return shut, wrong, other
 
 
 def speech_span(recording: Recording, frames: int) -> slice:
@@ -184,13 +189,14 @@ def measure_lips(model: MotionModel, data: Path, plots: Path | None = None) -> R
     for source, recordings in (("grid", held_out_grid(data / "grid")), ("ljspeech", ljspeech(data / "speech"))):
         shut: list[bool] = []
         wrong: list[bool] = []
+        other: list[bool] = []
         made_r, base_r, whole_r, offsets = [], [], [], []
         base_shut: list[bool] = []
         for recording in recordings:
             gap = driven_gap(model, recording.sound)
             base = loudness_gap(recording.sound, len(gap))
             found = closures(recording, gap)
-            shut, wrong = shut + found[0], wrong + found[1]
+            shut, wrong, other = shut + found[0], wrong + found[1], other + found[2]
             base_shut += closures(recording, base)[0]
             silent += silent_deviation(recording, gap)
             if recording.gap_cm is not None:
@@ -205,6 +211,7 @@ def measure_lips(model: MotionModel, data: Path, plots: Path | None = None) -> R
         rows[f"bilabial_closure_rate_{source}"] = mean_row(shut, "of p, b, m")
         rows[f"bilabial_closure_rate_{source}_loudness_baseline"] = mean_row(base_shut, "of p, b, m")
         rows[f"open_vowel_closed_rate_{source}"] = mean_row(wrong, "of open vowels")
+        rows[f"other_sound_closed_rate_{source}"] = mean_row(other, "of sounds made without the lips")
         if made_r:
             gain = [a - b for a, b in zip(made_r, base_r, strict=True)]
             rows["opening_correlation"] = mean_row(made_r, "Pearson r per clip, speech")

@@ -16,6 +16,7 @@ _SHARED_WITH_REST = tuple(
     for i, name in enumerate(EXPRESSION_NAMES)
     if name.startswith(("mouthSmile", "mouthDimple", "mouthStretch", "mouthFrown", "cheek", "brow", "eye"))
 )
+LID_OVERLAP_PX = 1.2  # a shut upper lid covers the wet edge of the lower one
 LID_FOLLOWS_DOWN_DEG, LID_FOLLOWS_UP_DEG = 23.0, 28.0  # gaze at which eyeLookDown, eyeLookUp reach 1
 
 
@@ -56,17 +57,23 @@ def _settle_lid(opening: OpeningState, weights: Tensor, blink: int, asked: float
     weights[blink] = asked * min(max(share, 0.0), 1.8)
     gap = opening.gap_px - weights @ closing
     shut = _smooth_step((asked - 0.8) / 0.2)
-    wanted = gap.clamp(min=0) * (1 - shut)
+    wanted = gap.clamp(min=0) * (1 - shut) - LID_OVERLAP_PX * shut * opening.gap_px.clamp(0, 1)
     return gap - wanted, torch.zeros_like(gap)
 
 
 def _settle_lips(opening: OpeningState, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The gap is what the expression opens, whatever the portrait's own; tiny gaps shut, lips never cross."""
+    """The gap is what the expression opens, whatever the portrait's own; tiny gaps shut, lips never cross.
+
+    A portrait with open lips is shut from both sides; as the mouth opens, its upper lip goes back to its place.
+    """
     opens = weights @ (opening.lower_down_px - opening.upper_down_px)
     wanted = opens.clamp(min=0)
     wanted = wanted * _smooth_step_tensor((wanted - 0.3) / 1.7)
     excess = opening.gap_px + opens - wanted  # pixels that the lips are too far apart
-    return 0.5 * excess, -0.5 * excess
+    middle = opening.gap_px.shape[0] // 2
+    back = _smooth_step(float(wanted[middle]) / (1.2 * float(opening.gap_px[middle]) + 4))
+    upper = 0.5 * (1 - back)
+    return upper * excess, (upper - 1) * excess
 
 
 def _smooth_step(t: float) -> float:

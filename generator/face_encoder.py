@@ -13,7 +13,7 @@ from torch import Tensor
 from generator.errors import GeneratorError
 from generator.face_fields import CELL_PX, GRID, Fields, Window, build_fields
 from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
-from generator.face_openings import find_openings
+from generator.face_openings import Opening, fill, find_openings
 from generator.face_state import EyeState, FaceState, MouthState, OpeningState
 from generator.picture_layers import (
     EyeLayer,
@@ -176,11 +176,12 @@ def _mouth_state(
         q[:2] += miss * [1, -1] / (FOCAL * SIZE_PX / 2 / -q[2])
         places.append(q)
     light = _skin_light(picture, work.landmarks)
+    enamel = _enamel_light(picture, find_openings(work.landmarks)[2], light)
     teeth = []
     for side in ("upper", "lower"):
         rgba = sprites[f"{side}_teeth"].float().cpu().numpy()
         alpha = rgba[3:] / 255
-        teeth.append(np.concatenate([rgba[:3] * alpha * light[:, None, None], alpha]))
+        teeth.append(np.concatenate([rgba[:3] * alpha * enamel[:, None, None], alpha]))
     axes = np.stack([fit.rotation[:, 0], -fit.rotation[:, 1]])
     return MouthState(
         upper_teeth=as_tensor(teeth[0]),
@@ -193,6 +194,16 @@ def _mouth_state(
         light=as_tensor(light),
         cavity=as_tensor(np.array([62, 22, 20], np.float32) * light),
     )
+
+
+def _enamel_light(picture: Array, mouth: Opening, skin_light: Array) -> Array:
+    """[3] that tints the teeth: as the portrait shows them, else like the skin."""
+    if mouth.gap_px().max() < 7:
+        return skin_light
+    inside = fill(np.concatenate([mouth.upper, mouth.lower[::-1]]), SIZE_PX, 1.0) > 0.9
+    seen = picture[inside]
+    bright = np.median(seen[seen.sum(1) >= np.percentile(seen.sum(1), 70)], axis=0) / 255
+    return np.asarray(np.clip(bright / [0.80, 0.77, 0.71], 0.55, 1.2), np.float32)
 
 
 def _skin_light(picture: Array, landmarks: Array) -> Array:

@@ -28,6 +28,7 @@ LOOK_AHEAD_S: Final = (DELAY_FRAMES + 1) / FPS
 QUIET_DB: Final = -68.0  # sound below this level (dB of full scale) is silence, whatever the network says
 GATE_ATTACK, GATE_RELEASE = 0.65, 0.4  # per frame
 ENDING: Final = (0.6, 0.25, 0.0)  # the last frames of a recording close the mouth
+ARTICULATION: Final = 1.15  # regression shrinks movements towards their mean
 DEEPEST_GAP_CM: Final = -0.06  # lips press, but don't pass through each other
 BROW_SHARE: Final = {"browInnerUp": 1.0, "browOuterUp": 0.7}
 LID_RANGE_DEG: Final = {"yaw": 35.0, "up": 22.0, "down": 23.0}  # eye rotation at which an eyeLook* shape is 1
@@ -168,7 +169,7 @@ def speech_mouth(mouth: Tensor, closed: float, gate: float, strength: float) -> 
 
     The closure is laid on after the scaling, so no strength opens it.
     """
-    mouth = (mouth * strength).clamp(0, 1)
+    mouth = (mouth * (strength * ARTICULATION)).clamp(0, 1)
     shut = torch.where(_ROUND, mouth * 0.6, _SHUT)
     shut[_CLOSE] += max(0.0, float(shut[_ROUND] @ _GAPS[_ROUND])) / -LIP_GAP_CM["mouthClose"]
     mouth = (mouth + closed * (shut - mouth)) * gate

@@ -18,12 +18,12 @@ from generator.rig import EXPRESSION_NAMES
 
 OFFSETS: Final[dict[str, dict[str, float]]] = {
     "neutral": {},
-    "happy": {"mouthSmile": 0.45, "cheekSquint": 0.4, "eyeSquint": 0.15, "mouthDimple": 0.15, "browOuterUp": 0.1},
-    "sad": {"browInnerUp": 0.6, "browDown": 0.1, "mouthFrown": 0.4, "mouthShrugLower": 0.06, "eyeSquint": 0.15},
-    "angry": {"browDown": 0.75, "eyeSquint": 0.3, "noseSneer": 0.12, "mouthPress": 0.15, "mouthFrown": 0.15},
-    "surprised": {"browInnerUp": 0.6, "browOuterUp": 0.65, "eyeWide": 0.6},
-    "afraid": {"browInnerUp": 0.7, "browOuterUp": 0.3, "browDown": 0.25, "eyeWide": 0.55, "mouthStretch": 0.35},
-    "disgusted": {"noseSneer": 0.45, "browDown": 0.35, "eyeSquint": 0.3, "mouthFrown": 0.25, "cheekSquint": 0.25},
+    "happy": {"mouthSmile": 0.55, "cheekSquint": 0.5, "eyeSquint": 0.2, "mouthDimple": 0.15, "browOuterUp": 0.12},
+    "sad": {"browInnerUp": 0.85, "browDown": 0.15, "mouthFrown": 0.6, "mouthShrugLower": 0.08, "eyeSquint": 0.25},
+    "angry": {"browDown": 1.0, "eyeSquint": 0.5, "noseSneer": 0.25, "mouthPress": 0.25, "mouthFrown": 0.25},
+    "surprised": {"browInnerUp": 0.85, "browOuterUp": 0.9, "eyeWide": 0.8},
+    "afraid": {"browInnerUp": 0.95, "browOuterUp": 0.4, "browDown": 0.35, "eyeWide": 0.7, "mouthStretch": 0.5},
+    "disgusted": {"noseSneer": 0.75, "browDown": 0.5, "eyeSquint": 0.45, "mouthFrown": 0.35, "cheekSquint": 0.4},
 }  # fmt: skip
 HEAD_PITCH_DEG: Final = {"sad": 3.0, "angry": 1.5, "surprised": -1.5, "disgusted": -1.0}  # positive lowers the chin
 _SNEER_GAP_CM: Final = 0.62  # noseSneer lifts the upper lip

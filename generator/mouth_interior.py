@@ -28,10 +28,16 @@ def draw_mouth(
 
 def _occlusion(opening: Tensor) -> Tensor:
     """[h, w] 0..1: light that reaches the teeth, little near the lips and in a narrow gap, least under the upper."""
-    wide = F.avg_pool2d(opening[None, None], 15, stride=1, padding=7)[0, 0]
-    near = F.avg_pool2d(opening[None, None], 7, stride=1, padding=3)[0, 0]
+    wide, near = _box_mean(opening, 7), _box_mean(opening, 3)
     under_lip = F.pad(near, (0, 0, 2, 0))[: near.shape[0]]  # shifted down: dark just below the upper lip
     return (0.12 + 1.05 * wide.sqrt() * (0.5 + 0.5 * under_lip)).clamp(0, 1)
+
+
+def _box_mean(field: Tensor, reach: int) -> Tensor:
+    """Mean over 2 reach + 1 pixels in both directions."""
+    width = 2 * reach + 1
+    along = F.avg_pool2d(field[None, None], (1, width), stride=1, padding=(0, reach))
+    return F.avg_pool2d(along, (width, 1), stride=1, padding=(reach, 0))[0, 0]
 
 
 def _place(

@@ -138,7 +138,7 @@ def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> E
     open_inside = cv2.erode(opening_mask, np.ones((3, 3)), iterations=1) > 0.9
     white = _white_of_eye(patch, open_inside, distance)
     iris = _whole_iris(patch, open_inside, distance, local)
-    alpha = np.clip((1.10 - distance) / 0.16, 0, 1)
+    alpha = np.clip((1.22 - distance) / 0.16, 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
     white, iris = (np.ascontiguousarray(a.transpose(2, 0, 1), np.float32) for a in (white, iris))
     return EyeLayer(white, iris, alpha[None].astype(np.float32), centre.astype(np.float32), radius)
@@ -146,23 +146,23 @@ def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> E
 
 def _white_of_eye(patch: Array, inside: NDArray[np.bool_], distance: Array) -> Array:
     """The sclera seen left and right of the iris, spread over the whole eyeball."""
-    seen = (inside & (distance > 1.22)).astype(np.float32)
+    seen = (inside & (distance > 1.40)).astype(np.float32)
     if seen.sum() < 40:
-        seen = (inside & (distance > 1.05)).astype(np.float32)
+        seen = (inside & (distance > 1.2)).astype(np.float32)
     if seen.sum() < 10:
         skin = patch.reshape(-1, 3).mean(0)
         return np.broadcast_to(0.5 * skin + 90, patch.shape).astype(np.float32)
     filled = _push_pull(patch * seen[..., None], seen)
     # a pale, slightly grey floor: dark lash pixels must not spread over the eyeball
-    bright = np.percentile(patch[seen > 0].reshape(-1, 3), 65, axis=0)
-    filled = np.maximum(filled, 0.62 * bright)
+    bright = np.percentile(patch[seen > 0].reshape(-1, 3), 75, axis=0)
+    filled = np.maximum(filled, 0.78 * bright)
     keep = cv2.GaussianBlur(seen, (0, 0), 1.0)[..., None] * seen[..., None]
     return np.asarray(keep * patch + (1 - keep) * cv2.GaussianBlur(filled, (0, 0), 1.5), np.float32)
 
 
 def _whole_iris(patch: Array, inside: NDArray[np.bool_], distance: Array, centre: Array) -> Array:
     """The iris, with what the lids hide taken from its mirror image and from rings of equal distance."""
-    seen = inside & (distance < 1.25)
+    seen = inside & (distance < 1.35)
     rings = np.clip((distance * 12).astype(int), 0, 15)
     ring_colour = np.zeros((16, 3), np.float32)
     overall = patch[seen].mean(0) if seen.any() else np.array([60, 45, 40], np.float32)

@@ -9,6 +9,7 @@ from torch import Tensor
 from generator.working_picture import SIZE_PX
 
 CELL_PX = 2
+STRIPS = 4
 
 
 def pixel_centres(window: tuple[int, int, int, int], device: torch.device, step: int = 1) -> Tensor:
@@ -31,7 +32,7 @@ def invert_map(placed: Tensor, *, origin: tuple[int, int], target: tuple[int, in
     corner = (left, top, left + width * CELL_PX, top + height * CELL_PX)
     flow = placed - pixel_centres(corner, placed.device, CELL_PX)
     stretch = _stretch(flow)
-    careful = 1 / F.max_pool2d(stretch[None], 13, stride=1, padding=6)[0].clamp(0.7, 8.0)
+    careful = 1 / _largest_nearby(stretch).clamp(0.7, 8.0)
     scale = torch.tensor([2 / (width * CELL_PX), 2 / (height * CELL_PX)], device=placed.device)[:, None, None]
     shift = torch.tensor([left, top], device=placed.device, dtype=torch.float32)[:, None, None] * scale + 1
     offset = torch.zeros(2, 1, 1, device=placed.device)
@@ -52,6 +53,14 @@ def invert_map(placed: Tensor, *, origin: tuple[int, int], target: tuple[int, in
     return fine + F.interpolate(offset[None], size=fine.shape[1:], mode="bilinear", align_corners=False)[0]
 
 
+def _largest_nearby(field: Tensor) -> Tensor:
+    """Maximum over 12 to 20 cells around each; computed on blocks of four cells."""
+    blocks = F.max_pool2d(field[None], 4, ceil_mode=True)
+    near = F.max_pool2d(blocks, 5, stride=1, padding=2)
+    wide = near[0].repeat_interleave(4, 1).repeat_interleave(4, 2)
+    return wide[:, : field.shape[1], : field.shape[2]]
+
+
 def _stretch(flow: Tensor) -> Tensor:
     """[2, H, W]: d target x / d source x, and the same for y."""
     stretch = torch.ones_like(flow)
@@ -64,5 +73,10 @@ def sample_pixels(texture: Tensor, source: Tensor, size: tuple[int, int] = (SIZE
     """Texture [1, C, H, W] that covers `size` (width, height) pixels, at pixels [2, h, w] -> [C, h, w]."""
     x = source[0] * (2 / size[0]) - 1
     y = source[1] * (2 / size[1]) - 1
-    where = torch.stack([x, y], -1)[None]
-    return F.grid_sample(texture, where, mode="bilinear", padding_mode="border", align_corners=False)[0]
+    where = torch.stack([x, y], -1)
+    strips = STRIPS if where.shape[0] % STRIPS == 0 else 1  # CPU threads share the work by batch entry
+    where = where.view(strips, -1, *where.shape[1:])
+    taken = F.grid_sample(
+        texture.expand(strips, -1, -1, -1), where, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return taken.transpose(0, 1).flatten(1, 2)

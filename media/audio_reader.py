@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any, cast
 
 import av
 import av.container
@@ -18,6 +19,8 @@ from media.errors import MediaError
 from media.guarded_input import DECODER_OPTIONS, Source, opened_container, reading, source_name
 from media.limits import MAX_AUDIO_CHANNELS, MAX_AUDIO_RATE, MAX_EMPTY_PACKETS, MAX_SAMPLES_PER_PACKET
 from media.timeline import Completeness, check_time, container_origin
+
+Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 _MIX_OPTIONS = {"rematrix_maxval": "1.0"}
 """Full-scale channels mix down to full scale; FFmpeg leaves float mixes up to 3 dB over."""
@@ -36,18 +39,18 @@ def read_audio(source: Source, *, sample_rate: int = 16000, block_s: float = 1.0
     if not 1000 <= sample_rate <= MAX_AUDIO_RATE or block_s <= 0:
         raise ValueError(f"sample_rate is 1000 to {MAX_AUDIO_RATE} Hz and block_s is above 0")
     block = max(1, round(block_s * sample_rate))
-    waiting: list[Tensor] = []
+    waiting: list[Samples] = []
     held = 0
     for samples in _samples(source, sample_rate):
         waiting.append(samples)
-        held += samples.numel()
+        held += len(samples)
         if held >= block:
-            joined = torch.cat(waiting)
+            joined = np.concatenate(waiting)
             whole = held - held % block
-            yield from joined[:whole].split(block)
-            waiting, held = [joined[whole:].clone()], held - whole
+            yield from (_sound(joined[start : start + block]) for start in range(0, whole, block))
+            waiting, held = [joined[whole:].copy()], held - whole
     if held:
-        yield torch.cat(waiting)
+        yield _sound(np.concatenate(waiting))
 
 
 def load_audio(source: Source, *, sample_rate: int = 16000, max_s: float) -> Tensor:
@@ -67,27 +70,27 @@ def load_audio(source: Source, *, sample_rate: int = 16000, max_s: float) -> Ten
     return torch.cat(blocks)
 
 
-def _samples(source: Source, sample_rate: int) -> Iterator[Tensor]:
+def _samples(source: Source, sample_rate: int) -> Iterator[Samples]:
     """Resampled mono samples in pieces of whatever length the decoder gives."""
-    with opened_container(source) as container:
-        name = source_name(source)
+    with opened_container(source) as media:
+        container, name = media.container, media.name
         stream = _audio_stream(container, name)
-        completeness = Completeness(container, name)
+        completeness = Completeness(media)
         mixer = _Mixer(sample_rate)
         given = 0
         with reading(name):
-            for frame in _decoded_audio(container, stream, name, completeness):
+            for frame in _decoded_audio(stream, name, completeness):
                 if given == 0 and not mixer.started:
-                    lead = _leading_silence(frame, container, sample_rate, name)
+                    lead = _leading_silence(frame, stream, container, sample_rate, name)
                     given += lead
                     for start in range(0, lead, sample_rate):
-                        yield torch.zeros(min(sample_rate, lead - start))
+                        yield np.zeros(min(sample_rate, lead - start), dtype=np.float32)
                 for piece in mixer.push(frame):
-                    given += piece.numel()
+                    given += len(piece)
                     yield piece
                 check_time(given / sample_rate, name)
             for piece in mixer.flush():
-                given += piece.numel()
+                given += len(piece)
                 yield piece
         if not mixer.started:
             raise _no_sound(name, "its sound track holds no samples")
@@ -102,17 +105,11 @@ def _audio_stream(container: av.container.InputContainer, name: str) -> AudioStr
     raise _no_sound(name, f"it has no sound track (container {container.format.name})")
 
 
-def _decoded_audio(
-    container: av.container.InputContainer, stream: AudioStream, name: str, completeness: Completeness
-) -> Iterator[AudioFrame]:
+def _decoded_audio(stream: AudioStream, name: str, completeness: Completeness) -> Iterator[AudioFrame]:
     """Every decoded sound frame of a stream, checked against the limits."""
     empty = 0
-    for packet in container.demux():
-        if packet.size:
-            completeness.follow(packet, stream)
-        if packet.stream_index != stream.index:
-            continue
-        frames = packet.decode()
+    for packet in completeness.packets(stream):
+        frames = stream.decode(packet)
         empty = 0 if frames else empty + 1
         if empty > MAX_EMPTY_PACKETS or sum(frame.samples for frame in frames) > MAX_SAMPLES_PER_PACKET:
             raise _no_sound(name, "its packets hold no sensible amount of sound")
@@ -123,11 +120,13 @@ def _decoded_audio(
                 yield frame
 
 
-def _leading_silence(frame: AudioFrame, container: av.container.InputContainer, sample_rate: int, name: str) -> int:
+def _leading_silence(
+    frame: AudioFrame, stream: AudioStream, container: av.container.InputContainer, sample_rate: int, name: str
+) -> int:
     """Samples of silence between the start of the file and the first sound."""
-    if frame.pts is None or not frame.time_base:
+    if frame.pts is None or not stream.time_base:
         return 0
-    start_s = frame.pts * Fraction(frame.time_base) - container_origin(container)
+    start_s = frame.pts * Fraction(stream.time_base) - container_origin(container)
     check_time(start_s, name)
     return max(0, round(start_s * sample_rate))
 
@@ -153,7 +152,7 @@ class _Mixer:
     def started(self) -> bool:
         return self._format is not None
 
-    def push(self, frame: AudioFrame) -> Iterator[Tensor]:
+    def push(self, frame: AudioFrame) -> Iterator[Samples]:
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if kind != self._format:
             yield from self.flush()
@@ -161,15 +160,18 @@ class _Mixer:
             self._resampler = AudioResampler("flt", "mono", self._rate, options=dict(_MIX_OPTIONS))
         frame.pts = None
         assert self._resampler is not None
-        yield from map(_mono, self._resampler.resample(frame))
+        yield from map(_values, self._resampler.resample(frame))
 
-    def flush(self) -> Iterator[Tensor]:
+    def flush(self) -> Iterator[Samples]:
         if self._resampler is not None:
-            yield from map(_mono, self._resampler.resample(None))
+            yield from map(_values, self._resampler.resample(None))
         self._resampler = None
 
 
-def _mono(frame: AudioFrame) -> Tensor:
+def _values(frame: AudioFrame) -> Samples:
+    return cast(Samples, frame.to_ndarray().reshape(-1))
+
+
+def _sound(samples: Samples) -> Tensor:
     """Finite float32 [n] within [-1, 1]; broken float files may hold anything."""
-    samples = np.nan_to_num(frame.to_ndarray().reshape(-1), nan=0.0, posinf=1.0, neginf=-1.0)
-    return torch.from_numpy(np.clip(samples, -1.0, 1.0))
+    return torch.from_numpy(np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, cast
 
 import av
 import numpy as np
 import torch
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -21,7 +22,8 @@ from media.video_reader import read_frames
 
 AudioCodec = Literal["aac", "opus", "mp3"]
 
-_CONTAINERS = {"h264": "mp4", "hevc": "mp4", "vp9": "webm"}
+# x265 leaves the decoding times of very short clips unset, which MP4 refuses; a bare stream needs none.
+_CONTAINERS = {"h264": "mp4", "hevc": "hevc", "vp9": "webm"}
 _AUDIO_ENCODERS = {"aac": ("aac", "mp4"), "opus": ("libopus", "ogg"), "mp3": ("libmp3lame", "mp3")}
 _OPUS_RATE = 48000
 
@@ -59,7 +61,7 @@ def audio_round_trip(samples: Tensor, *, sample_rate: int, codec: AudioCodec = "
 def _encoded_video(frames: Tensor, fps: Fraction, crf: int, codec: VideoCodec) -> bytes:
     data = io.BytesIO()
     converter = Bt709Converter()
-    with av.open(data, "w", format=_CONTAINERS[codec]) as container:
+    with av.open(data, "w", format=_CONTAINERS.get(codec, "mp4")) as container:
         height, width = frames.shape[2:]
         stream = add_video_stream(container, codec, width=width, height=height, fps=fps, crf=crf)
         for index, frame in enumerate(frames):
@@ -78,7 +80,8 @@ def _encoded_audio(
     encoder, form = _AUDIO_ENCODERS[codec]
     data = io.BytesIO()
     with av.open(data, "w", format=form) as container:
-        stream = container.add_stream(encoder, rate=_OPUS_RATE if codec == "opus" else sample_rate, layout="mono")
+        rate = _OPUS_RATE if codec == "opus" else sample_rate
+        stream = cast(AudioStream, container.add_stream(encoder, rate=rate, layout="mono"))
         stream.codec_context.bit_rate = bit_rate
         stream.codec_context.open()
         resampler = av.AudioResampler(

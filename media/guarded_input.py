@@ -7,20 +7,25 @@ wish of a demuxer to open something else is refused.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Never
 
 import av
+import av._core
 import av.container
 import av.logging
 
 from media.errors import MediaError
 from media.limits import (
+    MAX_ALLOCATION_BYTES,
     MAX_FILE_BYTES,
     MAX_FRAME_PIXELS,
     MAX_SAMPLES_PER_PACKET,
@@ -54,6 +59,10 @@ DECODER_OPTIONS = {
 }
 """Limits that the decoder itself enforces, before it allocates."""
 
+# FFmpeg's own guard, which PyAV doesn't wrap: found through the library that PyAV has loaded.
+with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(av._core.__file__).av_max_alloc(ctypes.c_size_t(MAX_ALLOCATION_BYTES))
+
 _PLAYABLE = "a video or sound file such as MP4, MOV, MKV, WebM, WAV, FLAC or MP3"
 _LIBRARY_ERRORS = (
     av.FFmpegError,
@@ -78,10 +87,14 @@ class LocalFile:
         self.size = size
 
     def read(self, count: int) -> bytes:
-        self._file.seek(self._position)
-        data = self._file.read(count)[:count]
+        data = self.read_at(self._position, count)
         self._position += len(data)
         return data
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes from `offset`; the position stays."""
+        self._file.seek(offset)
+        return self._file.read(count)[:count]
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}.get(whence)
@@ -98,6 +111,19 @@ class LocalFile:
 
     def readable(self) -> bool:
         return True
+
+
+@dataclass(frozen=True)
+class OpenMedia:
+    """An open container and the file under it."""
+
+    container: av.container.InputContainer
+    file: LocalFile
+
+    @property
+    def name(self) -> str:
+        """What messages call this file."""
+        return self.file.label
 
 
 def source_name(source: Source) -> str:
@@ -124,7 +150,7 @@ def opened(source: Source) -> Iterator[LocalFile]:
 
 
 @contextmanager
-def opened_container(source: Source) -> Iterator[av.container.InputContainer]:
+def opened_container(source: Source) -> Iterator[OpenMedia]:
     """The open container of a source; every library error inside the block becomes a MediaError."""
     with opened(source) as file, reading(file.label):
         # Any level installs a callback for which decoder threads wait on Python's lock, and may wait for ever.
@@ -132,13 +158,20 @@ def opened_container(source: Source) -> Iterator[av.container.InputContainer]:
         with av.open(
             file,
             "r",
-            container_options={"format_whitelist": CONTAINER_FORMATS, "max_streams": str(MAX_STREAMS)},
+            container_options={"format_whitelist": CONTAINER_FORMATS, "max_streams": str(MAX_STREAMS + 1)},
             options=dict(DECODER_OPTIONS),
             metadata_errors="replace",
             timeout=READ_TIMEOUT_S,
             io_open=_refuse_other_files,
         ) as container:
-            yield container
+            if len(container.streams) > MAX_STREAMS:
+                raise MediaError(
+                    file.label,
+                    expected=f"at most {MAX_STREAMS} tracks",
+                    came=f"it has {len(container.streams)}",
+                    remedy="Export it with one picture and one sound track.",
+                )
+            yield OpenMedia(container, file)
 
 
 @contextmanager
@@ -159,6 +192,8 @@ def reading(name: str) -> Iterator[None]:
 
 def _brief(error: BaseException) -> str:
     """One line about a library error, without file names or native logs."""
+    if isinstance(error, MemoryError):
+        return "it claims more than MAX_ALLOCATION_BYTES at once"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0][:160]
 
@@ -172,6 +207,7 @@ def _regular_file(path: Path, name: str) -> Iterator[BinaryIO]:
     try:
         # O_NONBLOCK: opening a named pipe must not wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
     except (OSError, ValueError) as error:
         raise MediaError(
             name,
@@ -179,14 +215,15 @@ def _regular_file(path: Path, name: str) -> Iterator[BinaryIO]:
             came=f"it can't be opened ({_brief(error)})",
             remedy="Check the path and its permissions; addresses such as https:// must be downloaded first.",
         ) from error
+    if not regular:
+        os.close(descriptor)
+        raise MediaError(
+            name,
+            expected="a regular file",
+            came="it is a folder, a pipe or a device",
+            remedy="Give the path of the media file itself.",
+        )
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise MediaError(
-                name,
-                expected="a regular file",
-                came="it is a folder, a pipe or a device",
-                remedy="Give the path of the media file itself.",
-            )
         yield file
 
 

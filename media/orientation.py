@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import cast
 
 import av
-from av.sidedata.sidedata import Type
+from av.buffer import Buffer
 from torch import Tensor
 
 
@@ -30,10 +31,10 @@ class Orientation:
         return (height, width) if self.transpose else (width, height)
 
     def apply(self, frame: Tensor) -> Tensor:
-        """The shown picture of a stored one, both [H, W, C]."""
+        """The shown picture of a stored one, both [C, H, W]."""
         if self.transpose:
-            frame = frame.transpose(0, 1)
-        axes = [axis for axis, flip in ((0, self.flip_vertical), (1, self.flip_horizontal)) if flip]
+            frame = frame.transpose(1, 2)
+        axes = [axis for axis, flip in ((1, self.flip_vertical), (2, self.flip_horizontal)) if flip]
         return frame.flip(axes) if axes else frame
 
 
@@ -42,7 +43,7 @@ def frame_orientation(frame: av.VideoFrame) -> Orientation:
 
     The matrix (ISO/IEC 14496-12, 6.2.2) maps a stored point to x' = a x + c y, y' = b x + d y.
     """
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    matrix = cast(Buffer | None, frame.side_data.get("DISPLAYMATRIX"))
     if matrix is None:
         return Orientation()
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])

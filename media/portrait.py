@@ -28,7 +28,7 @@ MAX_PORTRAIT_PIXELS = 120_000_000
 MID_GREY = 128
 """What shines through transparent parts."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "MPO")
+_FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 def read_portrait(source: Source, *, min_px: int = MIN_PORTRAIT_PX, max_px: int = MAX_PORTRAIT_PX) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from media.errors import MediaError
-from media.guarded_input import Source, opened_container, source_name
+from media.guarded_input import Source, opened_container
 from media.limits import MAX_DURATION_S
 from media.orientation import frame_orientation
 from media.timeline import Completeness
@@ -37,8 +37,8 @@ class MediaInfo:
 
 def probe(source: Source) -> MediaInfo:
     """Describes a media file and proves that its first frame decodes. Raises MediaError."""
-    name = source_name(source)
-    with opened_container(source) as container:
+    with opened_container(source) as media:
+        container, name = media.container, media.name
         sound = next((s for s in container.streams.audio if s.codec_context is not None), None)
         has_video = any(not s.disposition & 1024 for s in container.streams.video)
         if sound is None and not has_video:
@@ -49,10 +49,10 @@ def probe(source: Source) -> MediaInfo:
                 remedy="Give a video or a recording.",
             )
         duration_s = (container.duration or 0) / 1_000_000
-        video = video_stream(container, name) if has_video else None
+        video = video_stream(media) if has_video else None
         width = height = rotation_deg = 0
         if video is not None:
-            frame = next(decoded_frames(container, video, name, Completeness(container, name)), None)
+            frame = next(decoded_frames(video, name, Completeness(media)), None)
             if frame is None:
                 raise no_picture(name)
             orientation = frame_orientation(frame)

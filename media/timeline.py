@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -10,7 +11,9 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from media.errors import MediaError
+from media.guarded_input import OpenMedia
 from media.limits import MAX_DURATION_S
+from media.stated_length import stated_length
 
 _MICROSECOND = Fraction(1, 1_000_000)
 _FORMATS_WITHOUT_LENGTH = {"mp3", "aac", "ac3", "amr", "h264", "hevc", "mpegvideo", "mpeg", "mpegts", "ogg"}
@@ -36,6 +39,8 @@ class FrameClock:
     def __init__(self, stream: VideoStream, origin: Fraction, name: str) -> None:
         rate = stream.average_rate or stream.guessed_rate
         self._step = 1 / Fraction(rate) if rate else _FALLBACK_STEP_S
+        # Not the frame's own time base: flushed frames carry the decoder's.
+        self._tick = Fraction(stream.time_base) if stream.time_base else None
         self._origin = origin
         self._name = name
         self.last: Fraction | None = None
@@ -44,8 +49,8 @@ class FrameClock:
         """Seconds from the start of the file. Raises MediaError beyond MAX_DURATION_S."""
         follows = Fraction(0) if self.last is None else self.last + self._step
         time = follows
-        if frame.pts is not None and frame.time_base:
-            time = frame.pts * Fraction(frame.time_base) - self._origin
+        if frame.pts is not None and self._tick:
+            time = frame.pts * self._tick - self._origin
             if self.last is not None and time <= self.last:
                 time = follows
         check_time(time, self._name)
@@ -55,7 +60,7 @@ class FrameClock:
 
 def check_time(time_s: Fraction | float, name: str) -> None:
     """Raises MediaError for a presentation time that no real file has."""
-    if abs(time_s) > MAX_DURATION_S:
+    if not -MAX_DURATION_S <= time_s <= MAX_DURATION_S:
         raise MediaError(
             name,
             expected=f"times within {MAX_DURATION_S // 3600} hours of its start",
@@ -67,24 +72,39 @@ def check_time(time_s: Fraction | float, name: str) -> None:
 class Completeness:
     """Follows the packets of a file to tell a whole file from one that was cut off or damaged."""
 
-    def __init__(self, container: av.container.InputContainer, name: str) -> None:
-        self._container = container
-        self._name = name
+    def __init__(self, media: OpenMedia) -> None:
+        self._container = media.container
+        self._file = media.file
         self._read: dict[int, int] = {}
-        self._last_end_s = Fraction(0)
+        self._last_end: dict[int, int] = {}
 
-    def follow(self, packet: av.Packet[Stream], wanted: Stream) -> None:
-        """Counts one packet of any stream. Raises MediaError for an incomplete one of the wanted stream."""
+    def packets(self, wanted: Stream) -> Iterator[av.Packet[Stream] | None]:
+        """The packets of one stream and None at the end, to flush its decoder.
+
+        Raises MediaError for a packet whose bytes are incomplete. Empty packets (frames that the writer
+        dropped) are left out: a decoder would take one for the end.
+        """
+        for packet in self._container.demux():
+            if packet.size:
+                self._follow(packet, wanted)
+                if packet.stream_index == wanted.index:
+                    yield packet
+        yield None
+
+    def _follow(self, packet: av.Packet[Stream], wanted: Stream) -> None:
         self._read[packet.stream_index] = self._read.get(packet.stream_index, 0) + 1
         start = packet.pts if packet.pts is not None else packet.dts
-        if start is not None and packet.time_base:
-            end = (start + (packet.duration or 0)) * Fraction(packet.time_base)
-            self._last_end_s = max(self._last_end_s, end)
+        if start is not None:
+            end = start + (packet.duration or 0)
+            self._last_end[packet.stream_index] = max(self._last_end.get(packet.stream_index, end), end)
         if packet.is_corrupt and packet.stream_index == wanted.index and not _is_pcm(wanted):
             raise self._damaged("a part of its data is missing")
 
     def check(self, stream: Stream) -> None:
         """At the end of the data. Raises MediaError if the file promised more than came."""
+        stated = stated_length(self._file.read_at, self._file.size)
+        if stated is not None and stated > self._file.size:
+            raise self._damaged(f"it ends after {self._file.size} of {stated} bytes")
         formats = set(self._container.format.name.split(","))
         if "mp4" in formats:
             promised, came = len(stream.index_entries), self._read.get(stream.index, 0)
@@ -92,13 +112,17 @@ class Completeness:
                 raise self._damaged(f"it ends after {came} of {promised} packets")
         elif self._container.duration and not formats & _FORMATS_WITHOUT_LENGTH:
             promised_s = self._container.duration * _MICROSECOND
-            came_s = self._last_end_s - container_origin(self._container)
+            ends = (end * self._tick(index) for index, end in self._last_end.items())
+            came_s = max(ends, default=Fraction(0)) - container_origin(self._container)
             if came_s < promised_s * Fraction(98, 100) - 1:
                 raise self._damaged(f"it ends after {float(came_s):.2f} of {float(promised_s):.2f} s")
 
+    def _tick(self, stream_index: int) -> Fraction:
+        return Fraction(self._container.streams[stream_index].time_base or 0)
+
     def _damaged(self, came: str) -> MediaError:
         return MediaError(
-            self._name,
+            self._file.label,
             expected="a whole file",
             came=came,
             remedy="It was cut off or damaged; copy, download or export it again.",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from media.colour import RgbConverter
 from media.errors import MediaError
-from media.guarded_input import DECODER_OPTIONS, Source, opened_container, reading, source_name
+from media.guarded_input import DECODER_OPTIONS, OpenMedia, Source, opened_container, reading
 from media.limits import MAX_EMPTY_PACKETS, MAX_FRAME_PIXELS, MAX_FRAMES_PER_PACKET, MAX_SIDE_PX
 from media.orientation import frame_orientation
 from media.timeline import Completeness, FrameClock, container_origin
@@ -78,21 +78,21 @@ def read_frames(
 
 
 def _block(frames: list[Tensor], times: list[Fraction]) -> FrameBlock:
-    return FrameBlock(torch.stack(frames).permute(0, 3, 1, 2).contiguous(), tuple(times))
+    return FrameBlock(torch.stack(frames), tuple(times))
 
 
 def _timed_frames(
     source: Source, max_side_px: int | None, start_s: float, end_s: float | None
 ) -> Iterator[tuple[Fraction, Tensor]]:
-    """Times and shown frames [H, W, 3] of a source, within the wanted span."""
-    with opened_container(source) as container:
-        name = source_name(source)
-        stream = video_stream(container, name)
-        completeness = Completeness(container, name)
+    """Times and shown frames [3, H, W] of a source, within the wanted span."""
+    with opened_container(source) as media:
+        container, name = media.container, media.name
+        stream = video_stream(media)
+        completeness = Completeness(media)
         clock = FrameClock(stream, container_origin(container), name)
         sought = start_s > 0 and _seek(container, start_s)
         picture: _Picture | None = None
-        for frame in decoded_frames(container, stream, name, completeness):
+        for frame in decoded_frames(stream, name, completeness):
             time = clock.time_of(frame)
             if end_s is not None and time >= end_s:
                 return
@@ -106,35 +106,30 @@ def _timed_frames(
             completeness.check(stream)
 
 
-def video_stream(container: av.container.InputContainer, name: str) -> VideoStream:
+def video_stream(media: OpenMedia) -> VideoStream:
     """The first real video stream, its decoder limited. Cover pictures of sound files don't count."""
+    container = media.container
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
-            _check_size(stream.codec_context.width, stream.codec_context.height, name)
+            _check_size(stream.codec_context.width, stream.codec_context.height, media.name)
             stream.codec_context.options = dict(DECODER_OPTIONS)
             stream.codec_context.thread_type = "AUTO"
             stream.codec_context.thread_count = _DECODER_THREADS
             return stream
     raise MediaError(
-        name,
+        media.name,
         expected="a file with a video track that can be decoded",
         came=f"it has none (container {container.format.name}, {len(container.streams)} track(s))",
         remedy="Give a video such as H.264 in MP4, VP9 in WebM or HEVC in MOV.",
     )
 
 
-def decoded_frames(
-    container: av.container.InputContainer, stream: VideoStream, name: str, completeness: Completeness
-) -> Iterator[av.VideoFrame]:
+def decoded_frames(stream: VideoStream, name: str, completeness: Completeness) -> Iterator[av.VideoFrame]:
     """Every decoded frame of a stream in presentation order, checked against the limits."""
     empty = 0
     with reading(name):
-        for packet in container.demux():
-            if packet.size:
-                completeness.follow(packet, stream)
-            if packet.stream_index != stream.index:
-                continue
-            frames = packet.decode()
+        for packet in completeness.packets(stream):
+            frames = stream.decode(packet)
             empty = 0 if frames else empty + 1
             if len(frames) > MAX_FRAMES_PER_PACKET or empty > MAX_EMPTY_PACKETS:
                 raise no_picture(name)
@@ -192,5 +187,5 @@ class _Picture:
         self._converter = RgbConverter(max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
 
     def shown(self, frame: av.VideoFrame) -> Tensor:
-        """The frame as uint8 [H, W, 3]."""
+        """The frame as uint8 [3, H, W]."""
         return self._orientation.apply(self._converter.convert(frame))

@@ -2,6 +2,9 @@
 
 Both engines read a file whose padding was overwritten as trusted, so data can hide there. This reads the
 COSE_Sign1 structure (RFC 9052 section 4.2) just far enough to look. CBOR after RFC 8949, definite lengths only.
+
+What stays open: some 25 bytes of framing inside the time stamp (algorithm identifiers that CMS does not sign). They
+can't carry content without changing how the engines read the stamp, and they never change the stamped time.
 """
 
 from collections.abc import Hashable, Mapping

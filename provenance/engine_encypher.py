@@ -40,7 +40,9 @@ def read_with_encypher(
             validation_time=at,
             online=False,
         )
-    except Exception as error:  # noqa: BLE001  the native module raises several unrelated types
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  the native module raises unrelated types, a Rust panic among them
         finding = Finding("vasari.unreadable", "failure", plain_words("vasari.unreadable", str(error)), ENGINE)
         return _verdict("unreadable", str(error)), (finding,)
     if not report.get("present"):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 
 from c2pa import C2paError, Context
 
-from provenance.errors import SettingsError
-from provenance.pki import TrustAnchors
+from provenance.errors import CertificateError, SettingsError
+from provenance.pki import TrustAnchors, anchor_keys
 
 CLAIM_LIST = "urn:vasari:trust:claim"
 TIME_LIST = "urn:vasari:trust:time"
@@ -25,6 +25,13 @@ class EngineSettings:
     tsa_anchors_pem: str = ""
     hash_free_and_skip_boxes: bool = True
     verify_after_sign: bool = False  # `signing` reads its result back itself, with trust
+
+    def __post_init__(self) -> None:
+        try:  # the engine would take any text for a list of anchors
+            anchor_keys(self.manifest_anchors_pem)
+            anchor_keys(self.tsa_anchors_pem)
+        except CertificateError as error:
+            raise SettingsError(f"engine settings: {error}") from error
 
     @classmethod
     def for_anchors(cls, anchors: TrustAnchors) -> "EngineSettings":

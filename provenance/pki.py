@@ -3,14 +3,15 @@
     claim root  ->  issuing CA  ->  claim-signing leaf (ES256, C2PA leaf profile, one year)
     time root   ->  time-stamping leaf (critical EKU exactly timeStamping)
 
-The trees are separate because the C2PA engine lets an anchor given for one purpose vouch for the other
-(`field: trust kinds leak`); `TrustAnchors` therefore refuses a certificate that stands in both lists.
+The trees are separate because the C2PA engine lets an anchor given for one purpose vouch for the other;
+`TrustAnchors` therefore refuses a key that stands in both lists.
 
 The leaf carries the C2PA policy, assurance-level and product-record extensions so that its *shape* is the
 profile's. That is no claim of membership in the C2PA conformance programme: its root is on no public list,
 and a verifier trusts it only if given this root. No OCSP address is written, because no responder runs.
 """
 
+import hashlib
 import os
 import uuid
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provenance.certificate_rules import (
@@ -57,13 +59,13 @@ class TrustAnchors:
     tsa_pem: str
 
     def __post_init__(self) -> None:
-        manifest, tsa = fingerprints(self.manifest_pem), fingerprints(self.tsa_pem)
+        manifest, tsa = anchor_keys(self.manifest_pem), anchor_keys(self.tsa_pem)
         if not manifest:
             raise CertificateError("trust anchors: expected at least one claim root in manifest_pem, found none")
         shared = manifest & tsa
         if shared:
             raise CertificateError(
-                "trust anchors: the same certificate stands in the manifest and the time-stamping list "
+                "trust anchors: the same key stands in the manifest and the time-stamping list "
                 f"(SHA-256 {sorted(shared)[0][:16]}...); the engines would let it vouch for both. "
                 "Remove it from one list."
             )
@@ -89,11 +91,13 @@ class SigningIdentity:
 
         Raises CertificateError naming the file that is missing, damaged, or readable by others.
         """
-        time_chain = x509.load_pem_x509_certificates(_read_text(folder / f"{_TIME}.pem").encode())
+        chain_pem, key = _read_pair(folder, _CLAIM)
+        time_chain_pem, time_key = _read_pair(folder, _TIME)
+        time_chain = tuple(x509.load_pem_x509_certificates(time_chain_pem.encode()))
         return cls(
-            chain_pem=_read_text(folder / f"{_CLAIM}.pem"),
-            key=_read_key(folder / f"{_CLAIM}.key"),
-            time_stamps=TimeStampAuthority(chain=tuple(time_chain), key=_read_key(folder / f"{_TIME}.key")),
+            chain_pem=chain_pem,
+            key=key,
+            time_stamps=TimeStampAuthority(chain=time_chain, key=time_key),
             anchors=TrustAnchors.from_folder(folder),
         )
 
@@ -142,14 +146,32 @@ def create_pki(folder: Path, *, organisation: str, now: datetime, country: str =
         _write_certificates(folder / f"{name}.pem", chain)
 
 
-def fingerprints(pem: str) -> set[str]:
-    """SHA-256 of each certificate in a PEM bundle, lower-case hex. An empty bundle has none."""
+def renew_claim_signing(folder: Path, *, now: datetime) -> None:
+    """Replace the claim-signing leaf by a new one with a new key, valid from `now` on for a year.
+
+    Clips signed before stay valid through their time stamps. Raises CertificateError when the issuing CA has
+    expired or `folder` holds no PKI.
+    """
+    (issuing,) = x509.load_pem_x509_certificates(_read_text(folder / f"{_ISSUING}.pem").encode())
+    old = x509.load_pem_x509_certificates(_read_text(folder / f"{_CLAIM}.pem").encode())[0]
+    start = now.astimezone(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = _make_claim_leaf(old.subject, key, issuing, _read_key(folder / f"{_ISSUING}.key"), start)
+    require_claim_chain([leaf, issuing], now=now)
+    _write_key(folder / f"{_CLAIM}.key", key)
+    _write_certificates(folder / f"{_CLAIM}.pem", [leaf, issuing])
+
+
+def anchor_keys(pem: str) -> set[str]:
+    """SHA-256 of each public key in a PEM bundle of certificates, lower-case hex; an empty bundle has none."""
     if not pem.strip():
         return set()
     try:
-        return {c.fingerprint(hashes.SHA256()).hex() for c in x509.load_pem_x509_certificates(pem.encode())}
+        certificates = x509.load_pem_x509_certificates(pem.encode())
+        keys = [c.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for c in certificates]
     except ValueError as error:
         raise CertificateError(f"trust anchors: expected PEM certificates, got something else ({error})") from error
+    return {hashlib.sha256(key).hexdigest() for key in keys}
 
 
 def _name(country: str, organisation: str, role: str) -> x509.Name:
@@ -246,12 +268,12 @@ def _der_extension(oid: x509.ObjectIdentifier, value: core.Asn1Value) -> x509.Un
 
 
 def _write_key(path: Path, key: _Key) -> None:
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     _write_whole(path, pem, mode=0o600)
 
 
 def _write_certificates(path: Path, chain: Sequence[x509.Certificate]) -> None:
-    _write_whole(path, b"".join(c.public_bytes(serialization.Encoding.PEM) for c in chain), mode=0o644)
+    _write_whole(path, b"".join(c.public_bytes(Encoding.PEM) for c in chain), mode=0o644)
 
 
 def _write_whole(path: Path, content: bytes, *, mode: int) -> None:
@@ -263,6 +285,20 @@ def _write_whole(path: Path, content: bytes, *, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def _read_pair(folder: Path, name: str) -> tuple[str, _Key]:
+    """A chain as PEM and the private key of its leaf, which must belong together."""
+    pem, key = _read_text(folder / f"{name}.pem"), _read_key(folder / f"{name}.key")
+    try:
+        leaf = x509.load_pem_x509_certificates(pem.encode())[0]
+    except ValueError as error:
+        raise CertificateError(f"{folder / name}.pem: expected PEM certificates, got {error}") from error
+    if leaf.public_key() != key.public_key():
+        raise CertificateError(
+            f"{folder / name}.key: does not fit the certificate beside it, as after an interrupted renewal; renew again"
+        )
+    return pem, key
 
 
 def _read_text(path: Path) -> str:

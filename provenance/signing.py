@@ -65,7 +65,11 @@ def _sign_whole(
     The engine shifts the offsets inside `mfra` by the length of the manifest; that length does not depend on the
     hash, so a second signing over a fragmented clip settles it.
     """
-    unhashed = hash_unhashed_boxes(source, top_level_boxes(source))
+    boxes = top_level_boxes(source)
+    kinds = {box.kind for box in boxes}
+    if not {"ftyp", "moov", "mdat"} <= kinds or any(box.is_c2pa for box in boxes):
+        raise SigningError(f"expected an unsigned MP4 with ftyp, moov and mdat, got the boxes {sorted(kinds)}")
+    unhashed = hash_unhashed_boxes(source, boxes)
     for _ in range(2):
         source.seek(0)
         sink.seek(0)

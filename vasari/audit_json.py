@@ -18,9 +18,9 @@ def audit_json(clip: ClipAudit) -> dict[str, Any]:
         "path": clip.path,
         "sha256": clip.sha256,
         "size_bytes": clip.size_bytes,
-        "duration_s": round(clip.info.duration_s, 3),
-        "width": clip.info.width,
-        "height": clip.info.height,
+        "duration_s": round(clip.info.duration_s, 3) if clip.info is not None else None,
+        "width": clip.info.width if clip.info is not None else None,
+        "height": clip.info.height if clip.info is not None else None,
         "verdict": {
             "state": str(clip.verdict.state),
             "title": clip.verdict.title,

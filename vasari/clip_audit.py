@@ -39,7 +39,8 @@ class ClipAudit:
     path: str
     sha256: str
     size_bytes: int
-    info: MediaInfo
+    info: MediaInfo | None
+    """None where the credentials are broken and nothing decodes."""
     evidence: Evidence
     verdict: Verdict
     thumbnails: tuple[Thumbnail, ...]
@@ -50,6 +51,11 @@ class ClipAudit:
     def name(self) -> str:
         """The file's name without its folder."""
         return Path(self.path).name
+
+    @property
+    def folder(self) -> str:
+        """The folder it lies in."""
+        return str(Path(self.path).parent)
 
 
 @dataclass(frozen=True)
@@ -73,24 +79,21 @@ class ClipAuditor:
     def audit(self, path: Path, *, progress: Callable[[float], None] | None = None) -> ClipAudit:
         """The evidence on `path` and its verdict; `progress` gets the seconds of picture read so far.
 
-        Raises `media.MediaError` when the file can't be decoded, OSError when it can't be read.
+        A clip that was damaged after signing still gets its verdict, from the credentials alone. Raises
+        `media.MediaError` when any other file can't be decoded, OSError when it can't be read.
         """
         began = time.monotonic()
         digest, size_bytes = _sha256(path)
-        info = probe(path)
-        if info.video_codec is None:
-            raise MediaError(str(path), expected="a clip", came="it has sound only", remedy="Give a video file.")
         credentials = verify_clip(path, self.anchors) if self.anchors is not None else None
-        video_mark, report, fingerprint, thumbnails = self._watch(path, info, progress)
-        audio_mark = self._listen(path, info)
-        evidence = Evidence(
-            credentials=credentials,
-            video_mark=video_mark,
-            audio_mark=audio_mark,
-            repository=self._look_up(video_mark, audio_mark, fingerprint),
-            log=self._log_evidence(credentials),
-            detector=report,
-        )
+        info: MediaInfo | None = None
+        thumbnails: tuple[Thumbnail, ...] = ()
+        try:
+            info = _probe_clip(path)
+            evidence, thumbnails = self._look(path, info, credentials, progress)
+        except MediaError as error:
+            if credentials is None or credentials.state != "broken":
+                raise
+            evidence = Evidence(credentials=credentials, damage=str(error))
         return ClipAudit(
             path=str(path),
             sha256=digest,
@@ -102,6 +105,26 @@ class ClipAuditor:
             audited_at=datetime.now(UTC),
             took_s=time.monotonic() - began,
         )
+
+    def _look(
+        self,
+        path: Path,
+        info: MediaInfo,
+        credentials: CredentialsReport | None,
+        progress: Callable[[float], None] | None,
+    ) -> tuple[Evidence, tuple[Thumbnail, ...]]:
+        """The evidence of picture and sound beside the credentials; raises MediaError where they don't decode."""
+        video_mark, report, fingerprint, thumbnails = self._watch(path, info, progress)
+        audio_mark = self._listen(path, info)
+        evidence = Evidence(
+            credentials=credentials,
+            video_mark=video_mark,
+            audio_mark=audio_mark,
+            repository=self._look_up(video_mark, audio_mark, fingerprint),
+            log=self._log_evidence(credentials),
+            detector=report,
+        )
+        return evidence, thumbnails
 
     def _watch(
         self, path: Path, info: MediaInfo, progress: Callable[[float], None] | None
@@ -152,6 +175,13 @@ class ClipAuditor:
         if self.check_log is None:
             return LogEvidence("not_checked", "not checked: the log's public key is not known here")
         return self.check_log(credentials)
+
+
+def _probe_clip(path: Path) -> MediaInfo:
+    info = probe(path)
+    if info.video_codec is None:
+        raise MediaError(str(path), expected="a clip", came="it has sound only", remedy="Give a video file.")
+    return info
 
 
 def _distance(a: bytes, b: bytes) -> float | None:

@@ -35,7 +35,7 @@ from watermark.payload import Payload
 SHORTEST_S = 1.0
 LOOKS_S = (3.0, 5.0, 8.0, 12.0, 20.0)  # the last one ends the window
 ALIGNMENTS = 4  # frame starts tried within one hop, 8 ms apart
-CLIP = 0.4
+CLIP = 0.6
 CANDIDATES = 6
 
 

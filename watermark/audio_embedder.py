@@ -26,8 +26,10 @@ from watermark.errors import WatermarkError
 from watermark.key import MarkKey
 from watermark.payload import Payload, pack
 
-DEPTH = 0.28  # greatest change of a magnitude, in nepers (2.4 dB)
-UNDECIDED = 0.3  # only cells this near the local mean are changed: there a small change turns a sign
+DEPTH = 0.35  # greatest change of a magnitude, in nepers (3 dB), before the frame's share is set
+UNDECIDED = 0.5  # only cells this near the local mean are changed: there a small change turns a sign
+TARGET_SNR_DB = 27.0  # of each frame, within the limits of SHARE
+SHARE = (0.7, 2.0)  # smallest and greatest factor on DEPTH
 
 
 class AudioEmbedder:
@@ -44,7 +46,7 @@ class AudioEmbedder:
         self._chunk = check_rate(sample_rate)
         if not 0 < strength <= 4:
             raise WatermarkError(f"strength must lie in (0, 4], got {strength}")
-        self._rate, self._depth = sample_rate, DEPTH * strength
+        self._rate, self._strength = sample_rate, strength
         coded = torch.from_numpy(encode(pack(payload, key))).float() * 2 - 1
         self._chips = AudioPattern.of(key).chips(coded)
         self._margin = self._chunk // 2
@@ -92,10 +94,13 @@ class AudioEmbedder:
         rows = torch.arange(first, first + len(spectra)).div(FRAMES_PER_CHIP, rounding_mode="floor") % PERIOD
         chips = self._chips[rows].to(sound.device)
         value, audible = deviation(spectra)
-        depth = self._depth * torch.exp(-value.square() / (2 * UNDECIDED**2)) * audible
+        step = DEPTH * torch.exp(-value.square() / (2 * UNDECIDED**2)) * audible * chips
         change = torch.zeros_like(spectra)
         inner = slice(FIRST_BIN, LAST_BIN + 1)
-        change[:, inner] = spectra[:, inner] * torch.expm1(depth * chips)
+        power = spectra.abs().square().sum(1, keepdim=True)
+        cost = (spectra[:, inner] * torch.expm1(step)).abs().square().sum(1, keepdim=True)
+        share = (power * 10 ** (-TARGET_SNR_DB / 10) / cost.clamp(min=1e-12)).sqrt().clamp(*SHARE)
+        change[:, inner] = spectra[:, inner] * torch.expm1(self._strength * share * step)
         frames = torch.fft.irfft(change, FRAME) * taper
         residual = low.new_zeros(2 * CHUNK)
         for index, frame in enumerate(frames):

@@ -1,7 +1,7 @@
 """The time-frequency plane of the sound mark, at ANALYSIS_RATE whatever the sound's own rate.
 
 Frames of FRAME samples, HOP apart; BINS between about 310 Hz and 6 kHz. A chip is one bin for two
-frames. A keyed share-out gives a fifth of the chips to the pilot and the rest to the 512 coded
+frames. A keyed share-out gives an eighth of the chips to the pilot and the rest to the 512 coded
 bits; after PERIOD chip times (2 s) the pattern starts again.
 """
 
@@ -28,9 +28,9 @@ FIRST_BIN, LAST_BIN = 20, 384
 BINS = LAST_BIN - FIRST_BIN + 1
 PERIOD = 32
 CELLS = PERIOD * BINS
-PILOT_CELLS = CELLS // 5
+PILOT_CELLS = CELLS // 8
 AUDIBLE = 5e-4  # smallest magnitude that carries a chip; about -90 dBFS noise
-SMOOTH_BINS = 8
+SMOOTH_BINS = 16
 CHUNK = 5120  # samples at ANALYSIS_RATE worked on at once; ten hops, 0.32 s
 RATE_STEP = 25  # so that a chunk is a whole number of samples at the sound's own rate
 
@@ -56,7 +56,7 @@ class AudioPattern:
         return chips.reshape(PERIOD, BINS)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _pattern(key: MarkKey) -> AudioPattern:
     order = prf.permutation(key, "audio/cells", CELLS)
     signs = torch.from_numpy(prf.signs(key, "audio/chips", CELLS).astype(np.float32))
@@ -69,7 +69,7 @@ def _pattern(key: MarkKey) -> AudioPattern:
 
 
 def deviation(spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """Log magnitude less its mean over 17 bins, and which cells are audible: both [..., BINS].
+    """Log magnitude less its mean over 33 bins, and which cells are audible: both [..., BINS].
 
     `spectrum` complex [K, FRAME / 2 + 1]. The first is free of loudness and of the slow shape of
     the spectrum; this is what chips are written to and read from.

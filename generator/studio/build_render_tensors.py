@@ -24,6 +24,7 @@ from generator.studio.rig_mesh import HEAD_CENTRE, Region, RigMesh, rotation
 IDENTITIES = 60
 SPRITE_CM_PER_PX = 0.025
 SPRITE_SIZE = (160, 288)  # rows, columns
+CONFIG: dict[str, object] = {"kind": "rig_warp", "version": 1, "sprite_cm_per_px": SPRITE_CM_PER_PX}
 Array = NDArray[np.float32]
 
 
@@ -91,6 +92,8 @@ def mouth_sprite(rig: RigMesh, *, upper: bool) -> tuple[NDArray[np.uint8], Array
     scale, (rows, columns) = 4 / SPRITE_CM_PER_PX, SPRITE_SIZE
     px = np.stack([columns * 2 + n[:, 0] * scale, rows * 2 - (n[:, 1] - centre[1]) * scale], 1)
     rgba = np.zeros((rows * 4, columns * 4, 4), np.float32)
+    if not upper:
+        _paint_tongue(rgba, scale)
     for triangle in faces[np.argsort(n[faces, 2].mean(1))]:
         normal = normals[triangle].mean(0)
         if normal[2] < -0.1:
@@ -108,13 +111,25 @@ def mouth_sprite(rig: RigMesh, *, upper: bool) -> tuple[NDArray[np.uint8], Array
     return (rgba.clip(0, 1) * 255).round().astype(np.uint8).transpose(2, 0, 1).copy(), centre
 
 
-def build(folder: Path, spacing_cm: float) -> dict[str, torch.Tensor]:
+def _paint_tongue(rgba: Array, scale: float) -> None:
+    """A resting tongue behind the lower teeth: the rig's own is hidden by them from the front."""
+    rows, columns = rgba.shape[:2]
+    y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    x_cm, y_cm = (x - columns / 2) / scale, (rows / 2 - y) / scale  # y_cm up, from the sprite's centre
+    reach = np.hypot(x_cm / 2.0, (y_cm - 0.95) / 1.0)
+    alpha = np.clip((1 - reach) / 0.08, 0, 1)
+    light = 0.52 + 0.30 * np.clip(1 - reach, 0, 1) - 0.10 * np.exp(-((x_cm / 0.12) ** 2)) * np.clip(1 - reach, 0, 1)
+    colour = np.array([0.70, 0.36, 0.35], np.float32) * light[..., None]
+    rgba[...] = np.dstack([colour * alpha[..., None], alpha])
+
+
+def build(folder: Path, *, spacing_cm: float = 0.45, identities: int = IDENTITIES) -> dict[str, torch.Tensor]:
     """All tensors of the renderer, prefix `render.`."""
     rig = RigMesh(folder)
     landmark_vertex, trust = corrected_landmark_vertices(rig, folder)
     used = front_vertices(rig, np.unique(landmark_vertex), spacing_cm)
     axes = [rig.index[name] for name in EXPRESSION_NAMES]
-    identity = rig.identity_basis[:IDENTITIES].reshape(IDENTITIES, -1, 3)
+    identity = rig.identity_basis[:identities].reshape(identities, -1, 3)
     expression = rig.expression_basis.reshape(57, -1, 3)[axes]
     sclera = [slice(first, first + 770) for first in (21451, 23021)]
     sprites = {side: mouth_sprite(rig, upper=side == "upper") for side in ("upper", "lower")}
@@ -148,12 +163,12 @@ def main() -> None:
     parser.add_argument("--rig", type=Path, required=True, help="folder with ict_face.npz and mp2ict.npz")
     parser.add_argument("--out", type=Path, required=True, help="folder of render.safetensors and render.json")
     parser.add_argument("--spacing-cm", type=float, default=0.45, help="distance between kept vertices")
+    parser.add_argument("--identities", type=int, default=IDENTITIES, help="identity shapes that are kept")
     args = parser.parse_args()
-    tensors = build(args.rig, args.spacing_cm)
-    config = {"kind": "rig_warp", "version": 1, "sprite_cm_per_px": SPRITE_CM_PER_PX}
+    tensors = build(args.rig, spacing_cm=args.spacing_cm, identities=args.identities)
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(tensors, args.out / "render.safetensors")
-    (args.out / "render.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    (args.out / "render.json").write_text(json.dumps(CONFIG, indent=1) + "\n", encoding="utf-8")
     size = sum(t.numel() * t.element_size() for t in tensors.values())
     print(f"{args.out}: {len(tensors['render.neutral'])} vertices, {size / 1e6:.1f} MB")
 

@@ -1,9 +1,11 @@
-"""Training examples of speech and mouth: synthesised, degraded, labelled; and GRID's real lips, split by talker.
+r"""Training examples of speech and mouth: synthesised, degraded, labelled; and GRID's real lips, split by talker.
 
-    nice python -m generator.training.motion_dataset --out runs/motion/data --clips 4000 --seed 1 [--grid DIR]
+    nice python -m generator.training.motion_dataset --out runs/motion/data --clips 4000 --seed 1 \
+        [--grid DIR] [--recordings DIR]
 
 Each example lasts 8 s (200 frames): silence, one or more utterances of one voice, pauses; a tenth has no speech
-at all. Shards are .npz files with features float16, mouth weights float16 and classes uint8.
+at all. Recordings of people (GRID's training talkers, and a folder whose phones `studio.speech_alignment` found)
+join as degraded versions. Shards are .npz files with features float16, mouth weights float16 and classes uint8.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from generator.studio.speech_texts import sentence
 CLIP_FRAMES = 200
 CLIP_SAMPLES = CLIP_FRAMES * UNIT
 HELD_OUT_TALKERS = frozenset("CFHI")  # of GRID: never trained on
+RECORDED_VERSIONS = 30
 GRID_FACE_CM = 1 / 0.09  # lip_gap of the tracks is relative to the face height; rig gap / lip_gap, all clips
 
 
@@ -118,8 +121,8 @@ def save_shard(path: Path, examples: list[Example]) -> None:
     temporary.rename(path)
 
 
-def read_grid_sound(clip: Path) -> Samples:
-    """float32 mono at 16 kHz."""
+def read_sound(clip: Path) -> Samples:
+    """float32 mono at 16 kHz of any clip or recording."""
     import av
 
     with av.open(str(clip)) as container:
@@ -136,6 +139,39 @@ def read_phones(path: Path) -> list[SpokenSound]:
     return list(synthesis.spoken_sounds(timed, visemes_of_arpabet))
 
 
+def recorded_examples(recordings: list[tuple[Samples, list[SpokenSound]]], rng: np.random.Generator) -> list[Example]:
+    """Human speech with aligned phones: the performance model plays the mouth; many degraded versions of each."""
+    examples = []
+    for sound, phones in recordings:
+        for _ in range(RECORDED_VERSIONS):
+            lead = pause(rng.uniform(0, 0.8), rng)
+            spoken = augment.change_speed(
+                Utterance(sound, tuple(phones)), float(np.clip(rng.normal(1, 0.08), 0.85, 1.18))
+            )
+            lead_s = len(lead) / RATE
+            samples = np.concatenate([lead, spoken.samples])
+            samples = np.pad(samples, (0, max(0, CLIP_SAMPLES - len(samples))))[:CLIP_SAMPLES].astype(np.float32)
+            sounds = [SpokenSound(0, lead_s, "sil")]
+            sounds += [SpokenSound(s.start_s + lead_s, s.end_s + lead_s, s.viseme) for s in spoken.sounds]
+            sounds.append(SpokenSound(sounds[-1].end_s, CLIP_SAMPLES / RATE + 0.1, "sil"))
+            sounds = [s for s in sounds if s.start_s < min(s.end_s, CLIP_SAMPLES / RATE)]
+            mouth, classes = frame_targets(sounds, samples, CLIP_FRAMES)
+            examples.append(Example(augment.degrade(samples, rng), mouth, classes))
+    return examples
+
+
+def read_recordings(grid: Path | None, folder: Path | None) -> list[tuple[Samples, list[SpokenSound]]]:
+    """GRID's training talkers, and every `<name>.wav` with `<name>_phones.csv` in a folder."""
+    found = []
+    if grid:
+        names = [name for name, talker in grid_talkers(grid).items() if talker not in HELD_OUT_TALKERS]
+        found += [(read_sound(grid / f"{name}.mpg"), read_phones(grid / f"{name}_phones.csv")) for name in names]
+    if folder:
+        for path in sorted(folder.glob("*.wav")):
+            found.append((read_sound(path), read_phones(path.with_name(f"{path.stem}_phones.csv"))))
+    return found
+
+
 def grid_talkers(folder: Path) -> dict[str, str]:
     """Clip name -> talker letter."""
     with (folder / "index.csv").open(newline="") as file:
@@ -148,7 +184,7 @@ def save_grid(folder: Path, out: Path, rng: np.random.Generator, *, versions: in
     for name, talker in grid_talkers(folder).items():
         if talker in HELD_OUT_TALKERS:
             continue
-        sound, phones = read_grid_sound(folder / f"{name}.mpg"), read_phones(folder / f"{name}_phones.csv")
+        sound, phones = read_sound(folder / f"{name}.mpg"), read_phones(folder / f"{name}_phones.csv")
         gap = np.load(folder / f"{name}_motion.npz")["lip_gap"] * GRID_FACE_CM
         for _ in range(versions):
             lead = int(rng.integers(0, 60))  # frames of silence before the clip
@@ -179,11 +215,17 @@ def main() -> None:
     parser.add_argument("--shard", type=int, default=100, help="clips per file")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--grid", type=Path, help="folder with the GRID clips, tracks and phones")
+    parser.add_argument("--recordings", type=Path, help="folder of <name>.wav with <name>_phones.csv (ARPAbet)")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     if args.grid and not (args.out / "grid.npz").exists():
         print("GRID examples:", save_grid(args.grid, args.out / "grid.npz", np.random.default_rng(args.seed)))
+    recordings = read_recordings(args.grid, args.recordings)
+    if recordings:
+        save_shard(
+            args.out / "speech_recorded.npz", recorded_examples(recordings, np.random.default_rng([args.seed, 9]))
+        )
     for shard in tqdm(range(args.clips // args.shard), disable=None, desc="shards"):
         path = args.out / f"speech_{args.seed}_{shard:04d}.npz"
         if path.exists():

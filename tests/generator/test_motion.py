@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from generator import EXPRESSION_INDEX, Controls, GeneratorError, MotionBlock
-from generator.motion import LOOK_AHEAD_S, MotionModel, SpeechMotionState, speech_mouth
+from generator.motion import ARTICULATION, LOOK_AHEAD_S, MotionModel, SpeechMotionState, speech_mouth
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM, columns
 from generator.motion_network import MotionNetwork, NetworkConfig
 
@@ -128,7 +128,7 @@ def test_expression_strength_scales_the_opening() -> None:
     mouth = torch.zeros(len(MOUTH_AXES))
     mouth[0] = 0.2  # jawOpen
     opened = [float(speech_mouth(mouth, 0.0, 1.0, s)[0]) for s in (0.0, 0.5, 1.0, 1.5)]
-    assert opened == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert opened == pytest.approx([ARTICULATION * 0.2 * s for s in (0.0, 0.5, 1.0, 1.5)])
 
 
 def test_lips_do_not_pass_through_each_other(model: MotionModel) -> None:

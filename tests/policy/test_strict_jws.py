@@ -188,7 +188,11 @@ def mutate(token: str, chance: random.Random) -> str:
     st.dictionaries(
         st.sampled_from([*CLAIMS, "x"]),
         st.one_of(
-            st.integers(-5, 2_000_000), st.text(max_size=8), st.booleans(), st.none(), st.floats(allow_nan=False)
+            st.integers(-5, 2_000_000),
+            st.text(max_size=8),
+            st.booleans(),
+            st.none(),
+            st.floats(allow_nan=False, allow_infinity=False),
         ),
     ),
     st.sampled_from(["Ed25519", "EdDSA", "none", "HS256"]),

@@ -3,14 +3,18 @@
 import io
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import provenance.engine_encypher
+import provenance.verification
 from provenance import CertificateError, CredentialsReport, TrustAnchors, verify_clip
 from provenance.bmff_boxes import C2PA_BOX_ID, Box, top_level_boxes
 from tests.provenance.conftest import (
@@ -107,17 +111,29 @@ def test_a_changed_clip_is_never_verified(change: str, signed: bytes, authority:
     assert code in codes(report)
 
 
+def time_stamp_of(signed: bytes) -> range:
+    start = signed.index(b"0\x82", signed.index(b"sigTst2"))
+    return range(start, start + 4 + int.from_bytes(signed[start + 2 : start + 4], "big"))
+
+
 def test_no_byte_of_the_credentials_box_can_change_unnoticed(
     signed: bytes, authority: Authority, as_file: WriteFile
 ) -> None:
-    credentials = box_of(signed, "uuid")
-    offsets = np.random.default_rng(7).integers(credentials.offset, credentials.offset + credentials.length, 60)
+    credentials, stamp = box_of(signed, "uuid"), time_stamp_of(signed)
+    outside = [at for at in range(credentials.offset, credentials.offset + credentials.length) if at not in stamp]
     green = [
         int(at) - credentials.offset
-        for at in offsets
+        for at in np.random.default_rng(7).choice(outside, 60, replace=False)
         if verify_clip(as_file(flip(signed, int(at))), authority.anchors).state == "verified"
     ]
     assert green == []
+
+
+def test_a_changed_time_stamp_never_tells_another_time(signed: bytes, authority: Authority, as_file: WriteFile) -> None:
+    true_time = verify_clip(as_file(signed), authority.anchors).signed_at
+    for at in np.random.default_rng(8).choice(list(time_stamp_of(signed)), 40, replace=False):
+        report = verify_clip(as_file(flip(signed, int(at))), authority.anchors)
+        assert report.state != "verified" or report.signed_at == true_time
 
 
 def test_an_unsigned_clip_has_no_credentials(clip: bytes, authority: Authority, as_file: WriteFile) -> None:
@@ -300,6 +316,7 @@ def test_every_supported_format_is_verified_and_its_change_is_not(
     report = verify_clip(as_file(content, name), authority.anchors)
     assert report.state == "verified", report.failures
     assert report.signed_at is not None
+    assert report.unhashed_bytes == (box_of(content, "ftyp").length if "ftyp" in str(content[4:8]) else 0)
     assert verify_clip(as_file(flip(content, len(content) - 40), name), authority.anchors).state == "broken"
 
 
@@ -310,3 +327,61 @@ def test_no_verification_or_signing_reaches_beyond_loopback(
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # anything sent through the proxy fails
     report = verify_clip(as_file(sign(clip, authority)), authority.anchors)
     assert report.state == "verified"
+
+
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=6),
+    cut=st.one_of(st.none(), st.integers(0, 2**20)),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_gives_a_report_and_never_a_green_one(
+    changes: list[tuple[int, int]],
+    cut: int | None,
+    signed: bytes,
+    authority: Authority,
+    as_file: WriteFile,
+) -> None:
+    stamp = time_stamp_of(signed)
+    damaged = bytearray(signed)
+    for at, difference in changes:
+        at %= len(signed)
+        if at not in stamp:
+            damaged[at] ^= difference
+    content = bytes(damaged if cut is None else damaged[: cut % len(damaged)])
+    if content == signed:
+        return
+    report = verify_clip(as_file(content), authority.anchors)
+    assert report.state != "verified"
+
+
+@given(
+    content=st.binary(max_size=400),
+    head=st.sampled_from([b"", b"\0\0\0\x18ftypisom", b"RIFF0000WAVE", b"fLaC", b"ID3"]),
+)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_arbitrary_bytes_give_a_report(content: bytes, head: bytes, authority: Authority, as_file: WriteFile) -> None:
+    assert verify_clip(as_file(head + content), authority.anchors).state in ("absent", "unreadable", "broken")
+
+
+def test_the_mark_of_a_store_inside_the_pictures_is_no_credential(
+    clip: bytes, authority: Authority, as_file: WriteFile
+) -> None:
+    decoy = clip + box(b"mdat", b"\0\0\0\x40jumb\0\0\0\x1ejumdc2pa" + bytes(64))
+    assert verify_clip(as_file(decoy), authority.anchors).state == "absent"
+
+
+def test_a_cut_clip_that_never_had_credentials_has_none(clip: bytes, authority: Authority, as_file: WriteFile) -> None:
+    assert verify_clip(as_file(clip[: len(clip) // 2]), authority.anchors).state == "absent"
+
+
+def test_a_hash_that_leaves_out_more_than_the_credentials_is_seen(
+    authority: Authority, as_file: WriteFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = sign_elsewhere(picture("png", "rgb24", tmp_path / "in.png"), "image/png", authority.identity)
+    read = provenance.verification.find_store
+    shorter = lambda *given: replace(read(*given), framed_bytes=read(*given).framed_bytes - 100)  # noqa: E731
+    monkeypatch.setattr(provenance.verification, "find_store", shorter)
+    report = verify_clip(as_file(signed, "picture.png"), authority.anchors)
+    assert report.state == "broken"
+    assert report.unhashed_bytes == 100
+    assert "vasari.hiddenBytes" in codes(report)

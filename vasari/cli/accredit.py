@@ -31,7 +31,11 @@ def accredit(session: Session, name: str, key: Path, purpose: tuple[str, ...], d
       vasari accredit --name "Example researcher" --key researcher.pem --out accreditation.jwt
     """
     made = accredit_researcher(session.state, name=name, key=key, purposes=purpose, days=days, out=out)
-    session.result(made, table(made.items()))
+    rows = made | {
+        "purposes": ", ".join(made["purposes"]),
+        "key_made": "yes" if made["key_made"] else "no, it was there",
+    }
+    session.result(made, table((name.replace("_", " "), value) for name, value in rows.items()))
 
 
 def accredit_researcher(

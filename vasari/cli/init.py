@@ -1,19 +1,25 @@
 """`vasari init`: make a local authority."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from vasari.cli.session import Session, table, with_session
+from vasari.cli.public_folder import CLAIM_ROOT, LOG_KEY, TIME_ROOT
+from vasari.cli.session import CommandError, Session, table, with_session
 from vasari.cli.whole_file import write_text
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command(short_help="Make a local authority: keys, certificates, log.")
 @click.option("--organisation", default="Local authority", show_default=True, help="Name on the signing certificate.")
+@click.option("--weights", type=FILE, help="Sealed weights of `vasari seal`; the shipped ones by default.")
+@click.option("--release-key", type=FILE, help="The content key that belongs to --weights.")
 @with_session
-def init(session: Session, organisation: str) -> None:
+def init(session: Session, organisation: str, weights: Path | None, release_key: Path | None) -> None:
     """Make a local authority: keys, certificates, watermark key, transparency log.
 
     The state folder gets mode 0700 and is never overwritten. Its `public` folder holds what verifiers need (root
@@ -23,7 +29,7 @@ def init(session: Session, organisation: str) -> None:
     Example:
       vasari init --organisation "Example Lab"
     """
-    made = create_authority(session.state, organisation=organisation)
+    made = create_authority(session.state, organisation=organisation, weights=weights, release_key=release_key)
     lines = [
         *table(made.items()),
         "",
@@ -32,17 +38,25 @@ def init(session: Session, organisation: str) -> None:
     session.result(made, lines)
 
 
-def create_authority(folder: Path, *, organisation: str) -> dict[str, Any]:
+def create_authority(
+    folder: Path, *, organisation: str, weights: Path | None = None, release_key: Path | None = None
+) -> dict[str, Any]:
     """Make the authority in `folder` and its public folder; what was made, for people and JSON."""
     from policy import Authority
     from vasari.log_key import format_log_key
 
-    with Authority.create(folder, organisation=organisation, now=datetime.now(UTC)) as authority:
+    if (weights is None) != (release_key is None):
+        raise CommandError("--weights and --release-key belong together: give both or neither")
+    create = partial(Authority.create, folder, organisation=organisation, now=datetime.now(UTC))
+    if weights is not None and release_key is not None:
+        create = partial(create, weights=weights, release_key=release_key)
+
+    with create() as authority:
         public = folder / "public"
         anchors = authority.trust_anchors
-        write_text(public / "claim-root.pem", anchors.manifest_pem)
-        write_text(public / "time-root.pem", anchors.tsa_pem)
-        write_text(public / "log.vkey", format_log_key(authority.log.origin, authority.log_public_key) + "\n")
+        write_text(public / CLAIM_ROOT, anchors.manifest_pem)
+        write_text(public / TIME_ROOT, anchors.tsa_pem)
+        write_text(public / LOG_KEY, format_log_key(authority.log.origin, authority.log_public_key) + "\n")
         return {
             "state": str(folder),
             "organisation": organisation,

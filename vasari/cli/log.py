@@ -46,11 +46,9 @@ def show(session: Session, last: int) -> None:
         }
     lines = table([("origin", data["origin"]), ("entries", size), ("key", data["key"])])
     for index, entry in entries:
-        rules = ", ".join(entry.get("rules", []) or entry.get("denials", []))
-        lines.append(
-            f"  {index:6d}  {_moment(entry.get('at', 0))}  {printable(entry.get('event', '')).ljust(24)}"
-            f"{printable(entry.get('decision', ''))}" + (f"  {printable(rules)}" if rules else "")
-        )
+        what = f"{entry.get('event', '')} {entry.get('outcome', '')}".strip()
+        about = " ".join([str(entry.get("decision", "")), *entry.get("rules", [])])
+        lines.append(f"  {index:6d}  {_moment(entry.get('at', 0))}  {printable(what).ljust(22)}  {printable(about)}")
     session.result(data, lines)
 
 

@@ -33,7 +33,7 @@ def seal(session: Session, checkpoint: Path, out: Path, release_key_out: Path) -
       vasari seal --checkpoint generator.safetensors --out generator.sealed --release-key-out release.key
     """
     sealed = seal_checkpoint(checkpoint, out, release_key_out)
-    session.result(sealed, table(sealed.items()))
+    session.result(sealed, table((name.replace("_", " "), value) for name, value in sealed.items()))
 
 
 def seal_checkpoint(checkpoint: Path, out: Path, release_key_out: Path) -> dict[str, Any]:

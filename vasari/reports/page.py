@@ -167,9 +167,11 @@ def _face_row(number: int, frames: Sequence[FrameScore]) -> FaceRow:
 
 def _timeline(clip: ClipAudit) -> Markup:
     assert clip.evidence.detector is not None
+    assert clip.info is not None
     return timeline_svg(clip.evidence.detector.frames, duration_s=clip.info.duration_s)
 
 
 def _sparkline(clip: ClipAudit) -> Markup:
     assert clip.evidence.detector is not None
+    assert clip.info is not None
     return sparkline_svg(clip.evidence.detector.frames, duration_s=clip.info.duration_s)

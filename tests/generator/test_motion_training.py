@@ -1,0 +1,65 @@
+"""The training code learns, resumes where it stopped, and packs what the generator can open."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+pytest.importorskip("soundfile", reason="the studio needs soundfile (pip install '.[training]')")
+
+from generator.motion import MotionModel
+from generator.training.pack import pack
+from generator.training.train_motion import train
+
+
+def settings(folder: Path, steps: int) -> argparse.Namespace:
+    return argparse.Namespace(
+        data=folder / "data", out=folder / "run", steps=steps, batch=2, real=0, frames=20, rate=1e-3, width=16,
+        held_out=2, check=2, seed=1,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    (tmp_path / "data").mkdir()
+    np.savez(
+        tmp_path / "data" / "speech_1_0000.npz",
+        features=rng.normal(size=(4, 30, 168)).astype(np.float16),
+        mouth=rng.uniform(0, 0.3, (4, 30, 17)).astype(np.float16),
+        classes=rng.integers(0, 26, (4, 30)).astype(np.uint8),
+    )
+    return tmp_path
+
+
+def test_training_resumes_where_it_stopped(folder: Path) -> None:
+    train(settings(folder, 2))
+    first = json.loads((folder / "run" / "result.json").read_text())
+    train(settings(folder, 4))
+    second = json.loads((folder / "run" / "result.json").read_text())
+    assert (first["steps"], second["steps"]) == (2, 4)
+    assert second["settings"]["seed"] == "1"
+
+
+def test_a_packed_checkpoint_rebuilds_the_motion_model(folder: Path) -> None:
+    train(settings(folder, 2))
+    (folder / "render.json").write_text('{"kind": "test"}')
+    (folder / "render.safetensors").write_bytes((folder / "run" / "motion.safetensors").read_bytes())
+    out = folder / "generator.safetensors"
+    pack({"motion": folder / "run" / "motion", "render": folder / "render"}, out)
+    with safe_open(out, "pt") as file:
+        config = json.loads(file.metadata()["config"])
+        tensors = {k.removeprefix("motion."): file.get_tensor(k) for k in file.keys() if k.startswith("motion.")}  # noqa: SIM118
+    assert config["render"] == {"kind": "test"}
+    model = MotionModel.from_tensors(tensors, config["motion"])
+    assert sum(p.numel() for p in model.network.parameters()) == sum(t.numel() for t in tensors.values())
+    assert isinstance(model.network.mouth.weight, torch.Tensor)
+
+
+def test_packing_names_the_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"motion\.safetensors is missing"):
+        pack({"motion": tmp_path / "motion"}, tmp_path / "out.safetensors")

@@ -1,0 +1,75 @@
+"""Releases in a process of their own, which may be killed or run out of space at a named stage.
+
+The processes come from a fork server that has imported everything and run nothing: the engines inside
+the C2PA libraries do not survive a fork of a process that has used them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from policy import Authority, GenerationRequest, Refused, ReleaseError, ReleasePipeline
+from policy.media_facts import MediaFacts
+from tests.policy.conftest import MovingPicture
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.policy.child_process"])
+RELEASED, REFUSED, FAILED = 0, 3, 4
+KILLED = -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Task:
+    """One release; `kill_at` and `disk_full_at` name stages, `generating` meaning after 30 frames."""
+
+    state: Path
+    request: GenerationRequest
+    facts: MediaFacts
+    out: Path
+    now: datetime
+    kill_at: str = ""
+    disk_full_at: str = ""
+
+
+def run(task: Task) -> int:
+    """Release in a child process; one of the codes above."""
+    child = PROCESSES.Process(target=_release, args=(task,))
+    child.start()
+    child.join(120)
+    assert child.exitcode is not None, "the child hangs"
+    return child.exitcode
+
+
+def _release(task: Task) -> None:
+    torch.set_num_threads(1)
+    authority = Authority.open(task.state, clock=lambda: task.now)
+    pipeline = ReleasePipeline(
+        authority, inspect=lambda *media: task.facts, make_talker=lambda *opened: MovingPicture()
+    )
+
+    def at(stage: str) -> None:
+        if stage == task.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if stage == task.disk_full_at:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+    def progress(done: int, frames: int) -> None:
+        if done > 30:
+            at("generating")
+
+    try:
+        pipeline.release(task.request, task.out, on_stage=at, progress=progress)
+    except Refused:
+        os._exit(REFUSED)
+    except ReleaseError as error:
+        print(error, flush=True)
+        os._exit(FAILED)
+    os._exit(RELEASED)

@@ -1,0 +1,206 @@
+"""What each command promises on a real authority; nothing here generates a clip."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.vasari.conftest import Lab
+from vasari.cli.session import Exit
+
+
+def mode(path: Path) -> int:
+    """Permission bits."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_state_folder_is_private_and_never_overwritten(lab: Lab) -> None:
+    assert mode(lab.state) == 0o700
+    before = (lab.state / "authority.json").read_bytes()
+    again = lab.run("init")
+    assert again.exit_code == Exit.USAGE
+    assert "not empty" in again.stderr
+    assert (lab.state / "authority.json").read_bytes() == before
+
+
+def test_the_public_folder_holds_no_secret(lab: Lab) -> None:
+    files = list((lab.state / "public").iterdir())
+    assert {file.name for file in files} == {"claim-root.pem", "time-root.pem", "log.vkey"}
+    assert not any("PRIVATE" in file.read_text() for file in files)
+
+
+def test_keys_and_tokens_are_readable_by_their_owner_only(lab: Lab) -> None:
+    assert mode(lab.folder / "key.pem") == 0o600
+    assert mode(lab.folder / "accreditation.jwt") == 0o600
+    assert mode(lab.issue("private.jwt")) == 0o600
+
+
+def test_tokens_are_never_overwritten(lab: Lab) -> None:
+    consent = lab.issue("once.jwt")
+    before = consent.read_bytes()
+    again = lab.run(
+        "consent", "issue", "--subject", "x", "--portrait", lab.folder / "voice.wav", "--grantee",
+        lab.folder / "key.pem", "--purpose", "demonstration", "--out", consent,
+    )  # fmt: skip
+    assert again.exit_code == Exit.USAGE
+    assert consent.read_bytes() == before
+
+
+def test_terms_are_shown_in_plain_words_and_as_json(lab: Lab) -> None:
+    consent = lab.issue("terms.jwt", "--max-seconds", 12, "--uses", 3, "--days", 7)
+    told = lab.run("consent", "show", consent)
+    assert told.exit_code == Exit.OK
+    assert "to explain how this technique works" in told.stdout
+    assert "at most 12 s" in told.stdout
+    terms = lab.json("consent", "show", consent)
+    assert (terms["uses"], terms["uses_left"], terms["total_seconds"]) == (3, 3, 36)
+    assert list(terms["purposes"]) == ["demonstration"]
+
+
+def test_a_name_never_enters_the_token(lab: Lab) -> None:
+    consent = lab.issue("nameless.jwt")
+    shown = lab.run("consent", "show", consent, "--json").stdout
+    assert "Nobody" not in shown
+    assert "Nobody" not in consent.read_text()
+
+
+def test_impossible_terms_are_a_usage_error(lab: Lab) -> None:
+    result = lab.run("consent", "issue", "--purpose", "anything", "--subject", "x")
+    assert result.exit_code == Exit.USAGE
+    assert "demonstration" in result.stderr
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "foreign", "binary"])
+def test_a_changed_token_is_not_shown_as_valid(lab: Lab, damage: str, tmp_path: Path) -> None:
+    token = lab.issue(f"{damage}.jwt").read_text().strip()
+    broken = {
+        "flip": token[:-10] + ("A" if token[-10] != "A" else "B") + token[-9:],
+        "cut": token[: len(token) // 2],
+        "foreign": "e30.e30.e30",
+        "binary": "\u00ff\u0000",
+    }[damage]
+    path = tmp_path / "broken.jwt"
+    path.write_text(broken)
+    assert lab.run("consent", "show", path).exit_code == Exit.VERIFICATION_FAILED
+
+
+def test_a_withdrawn_consent_stays_withdrawn_with_a_provable_receipt(lab: Lab, tmp_path: Path) -> None:
+    consent = lab.issue("withdrawn.jwt")
+    receipt = lab.json("consent", "withdraw", consent)
+    assert receipt["event"] == "consent.withdrawn"
+    assert lab.json("consent", "show", consent)["standing"] == "withdrawn"
+    assert lab.run("consent", "show", consent).exit_code == Exit.VERIFICATION_FAILED
+    proof = lab.json("log", "prove", receipt["log_index"], "--out", tmp_path / "proof")
+    checked = lab.json("log", "check", "--proof", proof["proof"], "--entry", proof["entry"], "--key", proof["key"])
+    assert checked["holds"]
+    assert checked["index"] == receipt["log_index"]
+
+
+def test_a_refusal_names_every_reason_is_logged_and_leaves_no_file(lab: Lab, tmp_path: Path) -> None:
+    consent = lab.issue("refused.jwt", "--max-seconds", 1)
+    lab.run("consent", "withdraw", consent)
+    result = lab.generate(tmp_path / "clip.mp4", consent, "--purpose", "detector-training", "--json")
+    assert result.exit_code == Exit.REFUSED
+    answer = json.loads(result.stdout)
+    rules = {reason["rule"] for reason in answer["denials"]}
+    assert len(rules) >= 3
+    assert all(reason["fact"] and reason["remedy"] for reason in answer["denials"])
+    assert all(rule in result.stderr for rule in rules)
+    assert list(tmp_path.iterdir()) == []
+    entry = next(entry for entry in lab.json("log", "show")["entries"] if entry["index"] == answer["log_index"])
+    assert set(entry["rules"]) == rules
+    assert lab.json("consent", "show", consent)["uses_left"] == 5
+
+
+def test_everything_wrong_at_once_is_told_at_once(lab: Lab, tmp_path: Path) -> None:
+    tiny, silent, out = tmp_path / "tiny.png", tmp_path / "empty.wav", tmp_path / "out" / "clip.mp4"
+    Image.new("RGB", (20, 20)).save(tiny)
+    silent.write_bytes(b"")
+    out.parent.mkdir()
+    result = lab.run(
+        "generate", "--portrait", tiny, "--audio", silent, "--key", lab.folder / "key.pem", "--out", out, "--json"
+    )
+    assert result.exit_code == Exit.REFUSED
+    rules = {reason["rule"].partition(".")[0] for reason in json.loads(result.stdout)["denials"]}
+    assert {"consent", "accreditation", "portrait", "audio"} <= rules
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_consent_without_uses_has_an_empty_list(lab: Lab) -> None:
+    assert lab.json("consent", "uses", lab.issue("unused.jwt"))["uses"] == []
+
+
+def test_an_unknown_consent_fails_verification(lab: Lab) -> None:
+    assert lab.run("consent", "uses", "no-such-id").exit_code == Exit.VERIFICATION_FAILED
+
+
+def test_controls_out_of_range_are_all_named(lab: Lab, tmp_path: Path) -> None:
+    consent = lab.issue("controls.jwt")
+    result = lab.generate(tmp_path / "clip.mp4", consent, "--gaze", "90,0", "--distance", "7")
+    assert result.exit_code == Exit.USAGE
+    assert "gaze_yaw_deg" in result.stderr
+    assert "distance" in result.stderr
+
+
+def test_the_log_shows_events_without_names(lab: Lab) -> None:
+    lab.issue("logged.jwt")
+    told = lab.run("log", "show").stdout
+    assert "consent.issued" in told
+    assert "Nobody" not in told
+    assert "Example researcher" not in told
+
+
+def test_a_proof_of_a_changed_entry_fails_offline(lab: Lab, tmp_path: Path) -> None:
+    files = lab.json("log", "prove", 0, "--out", tmp_path)
+    entry = Path(files["entry"])
+    entry.write_bytes(entry.read_bytes().replace(b'"v":1', b'"v":2'))
+    stranger = Lab(tmp_path / "nowhere")
+    result = stranger.run("log", "check", "--proof", files["proof"], "--entry", entry, "--key", files["key"])
+    assert result.exit_code == Exit.VERIFICATION_FAILED
+    assert not stranger.state.exists()
+
+
+def test_a_damaged_log_key_is_refused(lab: Lab, tmp_path: Path) -> None:
+    files = lab.json("log", "prove", 0, "--out", tmp_path)
+    key = Path(files["key"])
+    key.write_text(key.read_text().replace("vasari.local", "evil.local"))
+    assert lab.run("log", "check", "--proof", files["proof"], "--entry", files["entry"], "--key", key).exit_code == 2
+
+
+def test_there_is_no_proof_of_an_entry_that_is_not_there(lab: Lab, tmp_path: Path) -> None:
+    assert lab.run("log", "prove", 10**9, "--out", tmp_path).exit_code == Exit.NOTHING_FOUND
+
+
+def test_sealing_writes_a_private_key_and_prints_none_of_it(lab: Lab, tmp_path: Path) -> None:
+    import safetensors.torch
+    import torch
+
+    checkpoint = tmp_path / "model.safetensors"
+    safetensors.torch.save_file({"motion.w": torch.zeros(2)}, checkpoint, metadata={"config": "{}"})
+    sealed, key = tmp_path / "model.sealed", tmp_path / "release.key"
+    arguments = ("seal", "--checkpoint", checkpoint, "--out", sealed, "--release-key-out", key)
+    result = lab.run(*arguments)
+    assert result.exit_code == 0
+    assert mode(key) == 0o600
+    assert key.read_text().strip() not in result.output
+    assert lab.run(*arguments).exit_code == Exit.USAGE
+
+
+def test_a_missing_state_folder_says_how_to_make_one(tmp_path: Path) -> None:
+    result = Lab(tmp_path).run("log", "show")
+    assert result.exit_code == Exit.USAGE
+    assert "vasari init" in result.stderr
+
+
+def test_a_scan_of_nothing_finds_nothing(lab: Lab, tmp_path: Path) -> None:
+    assert lab.run("scan", tmp_path).exit_code == Exit.NOTHING_FOUND
+
+
+def test_a_file_that_is_no_clip_is_bad_media(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "notes.mp4"
+    path.write_text("not a clip")
+    result = lab.run("verify", path)
+    assert result.exit_code == Exit.BAD_MEDIA
+    assert "notes.mp4" in result.stderr

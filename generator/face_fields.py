@@ -124,7 +124,7 @@ def _depth_field(skin: Skin) -> Array:
             break
         soft = cv2.GaussianBlur(cv2.dilate(flat.astype(np.float32), np.ones((7, 7))), (0, 0), 2)
         depth = depth + soft * (cv2.GaussianBlur(depth, (0, 0), 3) - depth)
-    return depth
+    return np.asarray(depth, np.float32)
 
 
 def _head_weights(landmarks: Array) -> tuple[Array, Array]:

@@ -14,8 +14,9 @@ from provenance.errors import (
     SigningError,
     TimeStampError,
 )
+from provenance.log_export import verify_log_export
 from provenance.manifest import SOFT_BINDING_ALGORITHM, ClipManifest, Ingredient
-from provenance.pki import SigningIdentity, TrustAnchors, create_pki
+from provenance.pki import SigningIdentity, TrustAnchors, create_pki, renew_claim_signing
 from provenance.repository import ManifestRepository, StoredManifest
 from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
 from provenance.signing import sign_clip
@@ -53,10 +54,12 @@ __all__ = [
     "leaf_hash",
     "lint_claim_chain",
     "lint_time_stamping_certificate",
+    "renew_claim_signing",
     "sign_clip",
     "verify_checkpoint",
     "verify_clip",
     "verify_consistency",
     "verify_inclusion",
+    "verify_log_export",
     "verify_log_proof",
 ]

@@ -37,7 +37,7 @@ class Box:
 
 @dataclass(frozen=True)
 class UnhashedBox:
-    """A box outside the hard binding; `payload_is_zero` tells padding from content."""
+    """A box outside the hard binding; `payload_is_zero` tells zero padding in a free or skip box from content."""
 
     kind: str
     offset: int
@@ -81,13 +81,12 @@ def _read_header(file: BinaryIO, offset: int, end: int) -> Box:
     return Box(head[4:8].decode("latin-1"), offset, header_bytes, size, uuid)
 
 
-def unhashed_boxes(file: BinaryIO, boxes: Iterable[Box], excluded_kinds: Iterable[str]) -> tuple[UnhashedBox, ...]:
-    """The boxes that the hard binding with these exclusions does not cover, the C2PA box itself left out."""
-    kinds = frozenset(excluded_kinds)
+def excludable_boxes(file: BinaryIO, boxes: Iterable[Box]) -> tuple[UnhashedBox, ...]:
+    """Every box that a hard binding could leave out: all but the C2PA box itself."""
     return tuple(
-        UnhashedBox(box.kind, box.offset, box.length, _is_zero(file, box))
+        UnhashedBox(box.kind, box.offset, box.length, box.kind in PADDING and _is_zero(file, box))
         for box in boxes
-        if box.kind in kinds and not box.is_c2pa
+        if not box.is_c2pa
     )
 
 

@@ -7,12 +7,11 @@ from typing import Any, BinaryIO
 
 from provenance.bmff_boxes import (
     ALWAYS_EXCLUDED,
-    PADDING,
     Box,
     UnhashedBox,
+    excludable_boxes,
     hash_unhashed_boxes,
     top_level_boxes,
-    unhashed_boxes,
 )
 from provenance.errors import ProvenanceError
 
@@ -38,7 +37,6 @@ class Coverage:
     extra_credentials: str = ""
     layout_fault: str = ""
     covered_by_release: tuple[str, ...] = ALWAYS_EXCLUDED
-    padding: tuple[str, ...] = PADDING
 
     def unhashed(self, manifest: Mapping[str, Any]) -> tuple[UnhashedBox, ...]:
         """The boxes that this manifest's hard binding leaves out."""
@@ -50,7 +48,7 @@ def measure_coverage(file: BinaryIO) -> Coverage:
     """Walk the boxes of an open file; damage is reported, not raised."""
     try:
         boxes = top_level_boxes(file)
-        candidates = unhashed_boxes(file, boxes, (*ALWAYS_EXCLUDED, *PADDING))
+        candidates = excludable_boxes(file, boxes)
         excluded = hash_unhashed_boxes(file, boxes)
     except ProvenanceError as error:
         return Coverage((), _EMPTY_SHA256, damage=str(error))
@@ -80,11 +78,15 @@ def _with_store(file: BinaryIO, box: Box, coverage: Coverage) -> Coverage:
 
 
 def _excluded_kinds(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """Kinds of top-level boxes left out, wholly or in part. An exclusion with `data` means the C2PA box alone."""
     kinds: set[str] = set()
     for assertion in manifest.get("assertions", []):
         if str(assertion.get("label", "")).startswith("c2pa.hash.bmff"):
             data = assertion.get("data")
             exclusions = data.get("exclusions") if isinstance(data, Mapping) else None
-            for exclusion in exclusions or []:
-                kinds.add(str(exclusion.get("xpath", "")).lstrip("/").split("/")[0].split("[")[0])
+            kinds |= {
+                str(exclusion.get("xpath", "")).lstrip("/").split("/")[0].split("[")[0]
+                for exclusion in (exclusions if isinstance(exclusions, list) else [])
+                if isinstance(exclusion, Mapping) and not exclusion.get("data")
+            }
     return frozenset(kinds)

@@ -3,8 +3,8 @@
     claim root  ->  issuing CA  ->  claim-signing leaf (ES256, C2PA leaf profile, one year)
     time root   ->  time-stamping leaf (critical EKU exactly timeStamping)
 
-The trees are separate because the C2PA engine lets an anchor given for one purpose vouch for the other
-(`field: trust kinds leak`); `TrustAnchors` therefore refuses a certificate that stands in both lists.
+The trees are separate because the C2PA engine lets an anchor given for one purpose vouch for the other;
+`TrustAnchors` therefore refuses a key that stands in both lists.
 
 The leaf carries the C2PA policy, assurance-level and product-record extensions so that its *shape* is the
 profile's. That is no claim of membership in the C2PA conformance programme: its root is on no public list,
@@ -91,11 +91,13 @@ class SigningIdentity:
 
         Raises CertificateError naming the file that is missing, damaged, or readable by others.
         """
-        time_chain = x509.load_pem_x509_certificates(_read_text(folder / f"{_TIME}.pem").encode())
+        chain_pem, key = _read_pair(folder, _CLAIM)
+        time_chain_pem, time_key = _read_pair(folder, _TIME)
+        time_chain = tuple(x509.load_pem_x509_certificates(time_chain_pem.encode()))
         return cls(
-            chain_pem=_read_text(folder / f"{_CLAIM}.pem"),
-            key=_read_key(folder / f"{_CLAIM}.key"),
-            time_stamps=TimeStampAuthority(chain=tuple(time_chain), key=_read_key(folder / f"{_TIME}.key")),
+            chain_pem=chain_pem,
+            key=key,
+            time_stamps=TimeStampAuthority(chain=time_chain, key=time_key),
             anchors=TrustAnchors.from_folder(folder),
         )
 
@@ -142,6 +144,22 @@ def create_pki(folder: Path, *, organisation: str, now: datetime, country: str =
     chains = {_ISSUING: [issuing], _CLAIM: [claim, issuing], _TIME: [time_leaf], _TIME_ROOT: [time_root]}
     for name, chain in (chains | {_ROOT: [root]}).items():  # the claim root last: it marks a whole PKI
         _write_certificates(folder / f"{name}.pem", chain)
+
+
+def renew_claim_signing(folder: Path, *, now: datetime) -> None:
+    """Replace the claim-signing leaf by a new one with a new key, valid from `now` on for a year.
+
+    Clips signed before stay valid through their time stamps. Raises CertificateError when the issuing CA has
+    expired or `folder` holds no PKI.
+    """
+    (issuing,) = x509.load_pem_x509_certificates(_read_text(folder / f"{_ISSUING}.pem").encode())
+    old = x509.load_pem_x509_certificates(_read_text(folder / f"{_CLAIM}.pem").encode())[0]
+    start = now.astimezone(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = _make_claim_leaf(old.subject, key, issuing, _read_key(folder / f"{_ISSUING}.key"), start)
+    require_claim_chain([leaf, issuing], now=now)
+    _write_key(folder / f"{_CLAIM}.key", key)
+    _write_certificates(folder / f"{_CLAIM}.pem", [leaf, issuing])
 
 
 def anchor_keys(pem: str) -> set[str]:
@@ -267,6 +285,20 @@ def _write_whole(path: Path, content: bytes, *, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def _read_pair(folder: Path, name: str) -> tuple[str, _Key]:
+    """A chain as PEM and the private key of its leaf, which must belong together."""
+    pem, key = _read_text(folder / f"{name}.pem"), _read_key(folder / f"{name}.key")
+    try:
+        leaf = x509.load_pem_x509_certificates(pem.encode())[0]
+    except ValueError as error:
+        raise CertificateError(f"{folder / name}.pem: expected PEM certificates, got {error}") from error
+    if leaf.public_key() != key.public_key():
+        raise CertificateError(
+            f"{folder / name}.key: does not fit the certificate beside it, as after an interrupted renewal; renew again"
+        )
+    return pem, key
 
 
 def _read_text(path: Path) -> str:

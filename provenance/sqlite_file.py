@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from provenance.errors import ProvenanceError
@@ -17,7 +18,7 @@ def open_database(path: Path, schema: str, *, version: int, error: type[Provenan
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
-        database.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(database)
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA trusted_schema = OFF")
         found = _make_schema_once(database, schema, version)
@@ -28,6 +29,20 @@ def open_database(path: Path, schema: str, *, version: int, error: type[Provenan
         database.close()
         raise error(f"{path}: has schema version {found}, this program knows version {version}")
     return database
+
+
+def _use_write_ahead_log(database: sqlite3.Connection) -> None:
+    """Switch the journal; SQLite's own busy timeout does not cover this when several processes open at once."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _make_schema_once(database: sqlite3.Connection, schema: str, version: int) -> int:

@@ -124,7 +124,7 @@ def serve(authority: TimeStampAuthority, clock: Callable[[], datetime]) -> Itera
     """Answer on 127.0.0.1 while the block runs; yields the URL."""
     path = f"/{secrets.token_urlsafe(24)}"
     server = _Server(authority, clock, path)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.001}, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}{path}"

@@ -24,6 +24,7 @@ from generator.studio.rig_mesh import HEAD_CENTRE, Region, RigMesh, rotation
 IDENTITIES = 60
 SPRITE_CM_PER_PX = 0.025
 SPRITE_SIZE = (160, 288)  # rows, columns
+CONFIG: dict[str, object] = {"kind": "rig_warp", "version": 1, "sprite_cm_per_px": SPRITE_CM_PER_PX}
 Array = NDArray[np.float32]
 
 
@@ -122,13 +123,13 @@ def _paint_tongue(rgba: Array, scale: float) -> None:
     rgba[...] = np.dstack([colour * alpha[..., None], alpha])
 
 
-def build(folder: Path, spacing_cm: float) -> dict[str, torch.Tensor]:
+def build(folder: Path, *, spacing_cm: float = 0.45, identities: int = IDENTITIES) -> dict[str, torch.Tensor]:
     """All tensors of the renderer, prefix `render.`."""
     rig = RigMesh(folder)
     landmark_vertex, trust = corrected_landmark_vertices(rig, folder)
     used = front_vertices(rig, np.unique(landmark_vertex), spacing_cm)
     axes = [rig.index[name] for name in EXPRESSION_NAMES]
-    identity = rig.identity_basis[:IDENTITIES].reshape(IDENTITIES, -1, 3)
+    identity = rig.identity_basis[:identities].reshape(identities, -1, 3)
     expression = rig.expression_basis.reshape(57, -1, 3)[axes]
     sclera = [slice(first, first + 770) for first in (21451, 23021)]
     sprites = {side: mouth_sprite(rig, upper=side == "upper") for side in ("upper", "lower")}
@@ -162,12 +163,12 @@ def main() -> None:
     parser.add_argument("--rig", type=Path, required=True, help="folder with ict_face.npz and mp2ict.npz")
     parser.add_argument("--out", type=Path, required=True, help="folder of render.safetensors and render.json")
     parser.add_argument("--spacing-cm", type=float, default=0.45, help="distance between kept vertices")
+    parser.add_argument("--identities", type=int, default=IDENTITIES, help="identity shapes that are kept")
     args = parser.parse_args()
-    tensors = build(args.rig, args.spacing_cm)
-    config = {"kind": "rig_warp", "version": 1, "sprite_cm_per_px": SPRITE_CM_PER_PX}
+    tensors = build(args.rig, spacing_cm=args.spacing_cm, identities=args.identities)
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(tensors, args.out / "render.safetensors")
-    (args.out / "render.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    (args.out / "render.json").write_text(json.dumps(CONFIG, indent=1) + "\n", encoding="utf-8")
     size = sum(t.numel() * t.element_size() for t in tensors.values())
     print(f"{args.out}: {len(tensors['render.neutral'])} vertices, {size / 1e6:.1f} MB")
 

@@ -18,6 +18,7 @@ from provenance import (
     create_pki,
     lint_claim_chain,
     lint_time_stamping_certificate,
+    renew_claim_signing,
 )
 from provenance.certificate_rules import (
     ASSURANCE_LEVEL_2,
@@ -25,7 +26,7 @@ from provenance.certificate_rules import (
     CLAIM_SIGNING_EKU,
     PRODUCT_RECORD_EXTENSION,
 )
-from tests.provenance.conftest import NOW, Authority
+from tests.provenance.conftest import NOW, Authority, make_authority, sign
 
 
 def chain(authority: Authority) -> list[x509.Certificate]:
@@ -211,3 +212,23 @@ def test_the_linter_names_the_broken_rule_of_a_time_stamper(authority: Authority
     assert errors(remade(leaf, key, with_purposes(ExtendedKeyUsageOID.TIME_STAMPING, EMAIL))) == ["eku_time_stamping"]
     assert errors(remade(leaf, key, key=ed25519.Ed25519PrivateKey.generate())) == ["no_eddsa"]
     assert errors(remade(leaf, key, days=4111)) == ["validity_length"]
+
+
+def test_a_renewed_signer_signs_under_the_same_anchors_and_old_clips_stay_valid(clip: bytes, tmp_path: Path) -> None:
+    old = make_authority(tmp_path / "pki", now=NOW - timedelta(days=400))
+    with pytest.raises(CertificateError, match="valid_now"):
+        sign(clip, old)
+    renew_claim_signing(old.folder, now=NOW)
+    renewed = SigningIdentity.from_folder(old.folder)
+    sign(clip, Authority(old.folder, renewed, old.anchors))
+    assert chain(Authority(old.folder, renewed, old.anchors))[1:] == chain(old)[1:]
+    with pytest.raises(CertificateError, match="valid_now"):
+        renew_claim_signing(old.folder, now=NOW + timedelta(days=6 * 365))
+
+
+def test_a_key_left_by_an_interrupted_renewal_is_refused(authority: Authority, tmp_path: Path) -> None:
+    folder = tmp_path / "pki"
+    create_pki(folder, organisation="Test", now=NOW)
+    (folder / "claim_signing.key").write_bytes((authority.folder / "claim_signing.key").read_bytes())
+    with pytest.raises(CertificateError, match="does not fit"):
+        SigningIdentity.from_folder(folder)

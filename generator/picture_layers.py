@@ -109,7 +109,7 @@ def skin_alphas(matte: Array, openings: tuple[Opening, ...]) -> tuple[Array, Arr
     for opening in openings:
         mouth = opening.name == "mouth"
         overhang_px = 0.0 if mouth else 0.05 * float(opening.gap_px().max())  # lashes stay with the upper lid
-        tuck_px = 1.5 if mouth else 1.0  # the lower sheet runs on under the upper one
+        tuck_px = 1.5 if mouth else 0.5  # the lower sheet runs on under the upper one
         down = np.array([-opening.along[1], opening.along[0]], np.float32)
         hole = np.concatenate([opening.upper + overhang_px * down, opening.lower_arc[::-1]])
         upper = upper * (1 - fill(hole, TEXTURE_PX, TEXELS, soft_px=0.7))

@@ -120,8 +120,8 @@ def _verification(bench: Bench) -> Rows:
 
 def _log(bench: Bench) -> Rows:
     rows: Rows = {}
-    for group, total in ((1, 500), (16, 3_200), (256, 51_200)):
-        count = max(group, total * bench.repetitions // 200 // group * group)
+    for group, total in ((1, 500), (16, 3_200), (256, 51_200), (50_000, 50_000)):
+        count = max(group, total * bench.repetitions // 200 // group * group)  # whole groups
         with _open_log(bench.folder / f"log-{group}.sqlite") as log:
             entries = [ENTRY] * group
             start = time.perf_counter()

@@ -7,6 +7,8 @@ wish of a demuxer to open something else is refused.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import io
 import os
 import stat
@@ -17,11 +19,13 @@ from pathlib import Path
 from typing import BinaryIO, Never
 
 import av
+import av._core
 import av.container
 import av.logging
 
 from media.errors import MediaError
 from media.limits import (
+    MAX_ALLOCATION_BYTES,
     MAX_FILE_BYTES,
     MAX_FRAME_PIXELS,
     MAX_SAMPLES_PER_PACKET,
@@ -54,6 +58,10 @@ DECODER_OPTIONS = {
     "codec_whitelist": CODECS,
 }
 """Limits that the decoder itself enforces, before it allocates."""
+
+# FFmpeg's own guard, which PyAV doesn't wrap: found through the library that PyAV has loaded.
+with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(av._core.__file__).av_max_alloc(ctypes.c_size_t(MAX_ALLOCATION_BYTES))
 
 _PLAYABLE = "a video or sound file such as MP4, MOV, MKV, WebM, WAV, FLAC or MP3"
 _LIBRARY_ERRORS = (
@@ -184,6 +192,8 @@ def reading(name: str) -> Iterator[None]:
 
 def _brief(error: BaseException) -> str:
     """One line about a library error, without file names or native logs."""
+    if isinstance(error, MemoryError):
+        return "it claims more than MAX_ALLOCATION_BYTES at once"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0][:160]
 

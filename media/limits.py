@@ -35,5 +35,9 @@ MAX_SAMPLES_PER_PACKET = 4_000_000
 MAX_PORTRAIT_BYTES = 64 * 2**20
 """Largest portrait file, in bytes."""
 
+MAX_ALLOCATION_BYTES = 256 * 2**20
+"""Largest single piece of memory that FFmpeg may take: a plane of the largest frame at 16 bits needs 72 MB, the
+index of 12 hours at 60 frames a second 83 MB. A small file can claim an index of gigabytes."""
+
 READ_TIMEOUT_S = 30.0
 """Longest wait for one packet of a file that stopped answering, in seconds."""

@@ -32,6 +32,7 @@ from policy.clock import Clock, utc_now
 from policy.consent_token import PURPOSES
 from policy.errors import SealError, StateError
 from policy.gate import Gate, GateKeys
+from policy.grant import GrantClaims
 from policy.keys import read_private_key, read_secret, thumbprint, write_private_key, write_secret
 from policy.media_facts import MediaFacts, inspect_media
 from policy.registry import ConsentTerms, IssuedToken, Kind, Registry
@@ -157,6 +158,8 @@ class Authority:
         self.repository.close()
         self.registry.close()
         self.stores.connection.close()
+        if "broker" in self.__dict__:
+            self.broker.close()
 
     # Consents and accreditations
 
@@ -241,12 +244,17 @@ class Authority:
             index: int = verify_log_proof(proof_text, entry, origin=origin, public_key=key).index
             return index
 
+        def record_release(grant: GrantClaims) -> None:
+            detail = {"grant": grant.jti, "decision": grant.decision, "model": grant.model}
+            self.stores.events.record("key.released", detail, now=self.clock())
+
         return KeyBroker(
             vault=_vault(self.folder),
             ledger_path=self.folder / "broker.sqlite",
             gate_id=self.identity.gate_id,
             gate_key=self._keys["gate"].public_key(),
             check_proof=check_proof,
+            record_release=record_release,
             clock=self.clock,
         )
 
@@ -274,6 +282,15 @@ class Authority:
     def weights(self) -> Path:
         """The sealed weights that this authority's broker holds the key of."""
         return Path(self.record.weights) if self.record.weights else SHIPPED_WEIGHTS
+
+    def require_weights(self) -> None:
+        """Raise StateError when the sealed weights are not those this folder holds the key of."""
+        found = read_sealed_header(self.weights).model_digest
+        if found != self.identity.model_digest:
+            raise StateError(
+                f"{self.weights} is model {found[:23]}…, {self.folder} was made for "
+                f"{self.identity.model_digest[:23]}…; make a new state folder with `vasari init`"
+            )
 
     @property
     def work_folder(self) -> Path:

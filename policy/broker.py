@@ -30,6 +30,9 @@ from policy.keys import read_secret, thumbprint, write_secret
 KEY_INFO = b"vasari content key v1\x00"
 SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
+RecordRelease = Callable[[GrantClaims], object]
+"""Writes the release of a key to the transparency log; raises when it can't, and then no key leaves."""
+
 CheckProof = Callable[[str, bytes], int]
 """(proof text, entry) -> index in the log; raises when the proof does not hold."""
 
@@ -80,6 +83,7 @@ class KeyBroker:
         gate_id: str,
         gate_key: Ed25519PublicKey,
         check_proof: CheckProof,
+        record_release: RecordRelease,
         clock: Clock,
     ) -> None:
         self._vault = vault
@@ -90,13 +94,19 @@ class KeyBroker:
         self._gate_id = gate_id
         self._gate_keys = {thumbprint(gate_key): gate_key}
         self._check_proof = check_proof
+        self._record_release = record_release
         self._clock = clock
+
+    def close(self) -> None:
+        """Close the database file."""
+        self._connection.close()
 
     def release_key(self, grant: str, entry: bytes, log_proof: str) -> bytes:
         """The content key, wrapped for the grant's worker key; raises GrantError. Works once per grant."""
         claims = self._valid_claims(grant)
         self._check_logged(claims, entry, log_proof)
         self._spend(claims)
+        self._record_release(claims)
         worker = X25519PublicKey.from_public_bytes(b64url_decode(claims.worker_key))
         return SUITE.encrypt(self._vault.unwrap(claims.model), worker, info=_info(claims.jti))
 

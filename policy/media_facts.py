@@ -14,6 +14,8 @@ from torch import Tensor
 from media import MediaError, find_faces, read_audio, read_portrait
 from policy.decision import Denial
 
+MAX_PORTRAIT_BYTES = 32 << 20
+MAX_AUDIO_BYTES = 256 << 20
 MIN_PORTRAIT_PX = 128
 MAX_PORTRAIT_PX = 8192
 MIN_FACE_PX = 64
@@ -53,23 +55,32 @@ class MediaFacts:
 
 
 def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
-    """Look at both files; unreadable ones become denials, never exceptions."""
+    """Look at both files; too large and unreadable ones become denials, never exceptions."""
     unreadable: dict[str, Denial] = {}
     portrait_facts: PortraitFacts | None = None
     audio_facts: AudioFacts | None = None
     try:
+        _require_size("portrait", portrait, MAX_PORTRAIT_BYTES)
         portrait_facts = inspect_portrait(portrait)
     except MediaError as error:
         unreadable["portrait"] = Denial(
             "portrait.unreadable", str(error), "Give a PNG, JPEG or WebP picture of one face, 512 pixels or more."
         )
     try:
+        _require_size("recording", audio, MAX_AUDIO_BYTES)
         audio_facts = inspect_audio(audio)
     except MediaError as error:
         unreadable["audio"] = Denial(
             "audio.unreadable", str(error), "Give a sound file with speech (WAV, FLAC, MP3, AAC, Opus)."
         )
     return MediaFacts(portrait_facts, audio_facts, unreadable)
+
+
+def _require_size(name: str, data: bytes, most: int) -> None:
+    if len(data) > most:
+        raise MediaError(
+            name, expected=f"at most {most >> 20} MiB", came=f"{len(data)} bytes", remedy="give a smaller file"
+        )
 
 
 def inspect_portrait(portrait: bytes) -> PortraitFacts:

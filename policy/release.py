@@ -23,10 +23,11 @@ from typing import BinaryIO
 from torch import Tensor
 
 import generator
-from media import MediaError, read_frames, read_portrait
+from media import MediaError, probe, read_frames, read_portrait
 from policy.authority import Authority
 from policy.broker import WorkerKey
-from policy.consent_token import ConsentClaims
+from policy.canonical import sha256_hex
+from policy.consent_token import ConsentClaims, VideoLimits
 from policy.decision import Decision, Denial
 from policy.errors import PolicyError, Refused, ReleaseError
 from policy.gate import Inspect
@@ -118,6 +119,7 @@ class ReleasePipeline:
         written; ReleaseError when something broke on the way, and then nothing is left and no use is taken.
         """
         hand_out = HandOut.prepare(out, overwrite=overwrite)
+        self._authority.require_weights()
         stages = _Stages(on_stage)
         stages.done("prepared")
         worker = WorkerKey()
@@ -185,6 +187,9 @@ class _Job:
         authority, decision = self._authority, self._decision
         gate_key = authority.gate_public_key
         grant = verify_grant(decision.grant, {thumbprint(gate_key): gate_key})
+        given = sha256_hex(self._request.portrait), sha256_hex(self._request.audio)
+        if given != (grant.portrait_sha256, grant.audio_sha256):
+            raise ReleaseError("the grant is for another portrait or recording; nothing was written")
         wrapped = authority.broker.release_key(decision.grant, decision.entry, decision.log_proof)
         opened = open_sealed(authority.weights, worker.unwrap(wrapped, grant.jti))
         return grant, opened.tensors, opened.config
@@ -227,6 +232,7 @@ class _Job:
         authority, decision, request = self._authority, self._decision, self._request
         assert decision.manifest_id is not None
         self._require_consent()
+        self._require_within(grant.video, plain)
         manifest = ClipManifest(
             title="Talking clip",
             generator_version=f"Vasari {_vasari_version()}, {grant.model[:23]}",
@@ -252,6 +258,20 @@ class _Job:
         self._stages.done("verified")
         return store
 
+    @staticmethod
+    def _require_within(limits: VideoLimits, clip: BinaryIO) -> None:
+        """The encoded clip itself keeps to the granted limits, whoever made it."""
+        clip.seek(0)
+        info = probe(clip)
+        fps, most_s = info.fps or 0, limits.max_seconds + 1 / OUTPUT_FPS
+        too_large = info.width > limits.max_width or info.height > limits.max_height
+        if too_large or fps > limits.max_fps or info.duration_s > most_s:
+            raise ReleaseError(
+                f"the clip ({info.width}x{info.height}, {float(fps):g} frames/s, {info.duration_s:.2f} s) is beyond "
+                f"what was granted ({limits.max_width}x{limits.max_height}, {limits.max_fps} frames/s, "
+                f"{limits.max_seconds} s); nothing was written"
+            )
+
     def _register(self, grant: GrantClaims, signed: BinaryIO, store: bytes) -> str:
         """Make the clip findable by its mark, and log the release; its SHA-256."""
         authority, now = self._authority, self._authority.clock()
@@ -275,7 +295,14 @@ class _Job:
     def _deliver(self, signed: BinaryIO, clip_sha256: str) -> None:
         ledger, reservation = self._authority.stores.ledger, self._decision.reservation_id
         self._require_consent()
-        ledger.deliver(reservation, output=self._hand_out.out, part=self._hand_out.part, clip_sha256=clip_sha256)
+        assert self._decision.log_index is not None
+        ledger.deliver(
+            reservation,
+            output=self._hand_out.out,
+            part=self._hand_out.part,
+            clip_sha256=clip_sha256,
+            log_index=self._decision.log_index,
+        )
         self._stages.done("delivering")
         self._hand_out.publish(signed)
         self._stages.done("handed out")

@@ -14,8 +14,6 @@ from policy.proof_of_possession import sign_proof
 
 OUTPUT_SIZE_PX = 512
 OUTPUT_FPS = 25
-MAX_PORTRAIT_BYTES = 32 * 1024 * 1024
-MAX_AUDIO_BYTES = 256 * 1024 * 1024
 EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised", "afraid", "disgusted")
 
 CONTROL_RANGES: dict[str, tuple[float, float]] = {
@@ -86,8 +84,6 @@ class RequestFacts:
     audio_sha256: str
     consent_sha256: str
     accreditation_sha256: str
-    portrait_bytes: int
-    audio_bytes: int
     purpose: str
     controls: Controls
     seed: int
@@ -101,8 +97,6 @@ class RequestFacts:
             audio_sha256=sha256_hex(request.audio),
             consent_sha256=sha256_hex(request.consent.encode()),
             accreditation_sha256=sha256_hex(request.accreditation.encode()),
-            portrait_bytes=len(request.portrait),
-            audio_bytes=len(request.audio),
             purpose=request.purpose,
             controls=request.controls,
             seed=request.seed,

@@ -27,13 +27,7 @@ from policy.media_facts import (
     PortraitFacts,
 )
 from policy.proof_of_possession import PROOF_LEEWAY_S, PROOF_LIFE_S, Proof, proof_target, token_hash
-from policy.request import (
-    MAX_AUDIO_BYTES,
-    MAX_PORTRAIT_BYTES,
-    OUTPUT_FPS,
-    OUTPUT_SIZE_PX,
-    RequestFacts,
-)
+from policy.request import OUTPUT_FPS, OUTPUT_SIZE_PX, RequestFacts
 from policy.status_list import TokenStatus
 from policy.strict_jws import same, time_faults
 from policy.uses import Standing
@@ -337,18 +331,6 @@ def _request_controls(request: RequestFacts) -> str | None:
 @_rule("request.seed", f"Give a whole number from 0 to {MAX_SEED}.")
 def _request_seed(request: RequestFacts) -> str | None:
     return None if 0 <= request.seed <= MAX_SEED else f"The seed {request.seed} is out of range."
-
-
-@_rule("portrait.file_too_large", f"Give a file of at most {MAX_PORTRAIT_BYTES >> 20} MiB.")
-def _portrait_bytes(request: RequestFacts) -> str | None:
-    big = request.portrait_bytes > MAX_PORTRAIT_BYTES
-    return f"The portrait file has {request.portrait_bytes} bytes." if big else None
-
-
-@_rule("audio.file_too_large", f"Give a file of at most {MAX_AUDIO_BYTES >> 20} MiB.")
-def _audio_bytes(request: RequestFacts) -> str | None:
-    big = request.audio_bytes > MAX_AUDIO_BYTES
-    return f"The sound file has {request.audio_bytes} bytes." if big else None
 
 
 # Portrait and sound

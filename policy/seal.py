@@ -11,7 +11,6 @@ repeated or altered chunk is refused. A header member that is not known is refus
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import struct
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
-import safetensors.torch
+import torch
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -41,6 +40,12 @@ MAX_HEADER_BYTES = 4096
 MAX_PLAIN_BYTES = 16 << 30
 MAX_CONFIG_BYTES = 16 << 20
 GATE_VERSION = 1
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32,
+    "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
+}  # fmt: skip
+"""Names of the safetensors format."""
 
 
 class SealedHeader(Strict):
@@ -69,7 +74,7 @@ def seal_weights(plain: bytes | Path, out: Path, *, content_key: bytes) -> str:
     Raises SealError when `plain` is no safetensors file with a JSON `config` in its metadata.
     """
     payload = plain if isinstance(plain, bytes) else plain.read_bytes()
-    _config_of(payload)
+    _config_of(_safetensors_members(payload[:MAX_CONFIG_BYTES], len(payload)))
     header = SealedHeader(
         algorithm="AES-256-GCM-HKDF-SHA256",
         chunk_bytes=1048576,
@@ -101,11 +106,11 @@ def open_sealed(path: Path, content_key: bytes) -> OpenedWeights:
     """Decrypt into memory and rebuild the tensors; raises SealError. No plain byte touches a disk."""
     with _opened(path) as file:
         header, prelude = _read_prelude(file, path)
+        _require_size(file, header, prelude, path)
         plain = _decrypt(file, header, prelude, content_key, path)
-    if f"sha256:{sha256_hex(plain)}" != header.model_digest:
-        raise SealError(f"{path}: the model inside is not the one its header names")
-    config = _config_of(plain)
-    return OpenedWeights(safetensors.torch.load(plain), config)
+    members = _safetensors_members(bytes(plain[: min(len(plain), MAX_CONFIG_BYTES)].numpy()), len(plain))
+    # The header, and with it the model digest, is authenticated by every chunk: no second hash of the payload.
+    return OpenedWeights(_tensors(members, plain), _config_of(members))
 
 
 def _write_sealed(file: BinaryIO, header: SealedHeader, payload: bytes, content_key: bytes) -> None:
@@ -119,21 +124,30 @@ def _write_sealed(file: BinaryIO, header: SealedHeader, payload: bytes, content_
         file.write(cipher.encrypt(_nonce(prefix, index, last), view[start : start + CHUNK_BYTES], prelude))
 
 
-def _decrypt(file: BinaryIO, header: SealedHeader, prelude: bytes, content_key: bytes, path: Path) -> bytes:
+def _require_size(file: BinaryIO, header: SealedHeader, prelude: bytes, path: Path) -> None:
+    """Before memory is taken for as much as the header says."""
+    chunks = -(-header.plain_bytes // CHUNK_BYTES)
+    expected, came = len(prelude) + header.plain_bytes + chunks * TAG_BYTES, os.fstat(file.fileno()).st_size
+    if came != expected:
+        raise SealError(f"{path}: has {came} bytes, its header says {expected}: the file was cut or changed")
+
+
+def _decrypt(file: BinaryIO, header: SealedHeader, prelude: bytes, content_key: bytes, path: Path) -> Tensor:
+    """The plain payload, uint8 [plain_bytes], decrypted in place: one copy, and none on a disk."""
     cipher, prefix = AESGCM(_chunk_key(content_key, header, prelude)), b64url_decode(header.nonce_prefix)
-    chunks = []
+    plain = torch.empty(header.plain_bytes, dtype=torch.uint8)
+    target, sealed = plain.numpy().data, memoryview(bytearray(CHUNK_BYTES + TAG_BYTES))
     for index, start in enumerate(range(0, header.plain_bytes, CHUNK_BYTES)):
-        size = min(CHUNK_BYTES, header.plain_bytes - start)
-        last = start + size == header.plain_bytes
+        end = min(start + CHUNK_BYTES, header.plain_bytes)
+        chunk = sealed[: file.readinto(sealed[: end - start + TAG_BYTES])]  # type: ignore[attr-defined]
+        nonce = _nonce(prefix, index, end == header.plain_bytes)
         try:
-            chunks.append(cipher.decrypt(_nonce(prefix, index, last), file.read(size + TAG_BYTES), prelude))
-        except InvalidTag:
+            cipher.decrypt_into(nonce, chunk, prelude, target[start:end])
+        except (InvalidTag, ValueError):
             raise SealError(
                 f"{path}: chunk {index} does not open: the file was changed or cut, or this is not its key"
             ) from None
-    if file.read(1):
-        raise SealError(f"{path}: there are bytes after the last chunk; the file was changed")
-    return b"".join(chunks)
+    return plain
 
 
 def _read_prelude(file: BinaryIO, path: Path) -> tuple[SealedHeader, bytes]:
@@ -176,16 +190,41 @@ def _nonce(prefix: bytes, index: int, last: bool) -> bytes:
     return prefix + struct.pack(">IB", index, last)
 
 
-def _config_of(payload: bytes) -> dict[str, Any]:
-    """The JSON under `config` in a safetensors file's metadata; raises SealError."""
+def _safetensors_members(start: bytes, size: int) -> dict[str, Any]:
+    """The header of a safetensors file of `size` bytes that begins with `start`; raises SealError."""
+    length = int.from_bytes(start[:8], "little")
+    if len(start) < 8 or not 2 <= length <= min(len(start), size) - 8:
+        raise SealError("expected a safetensors file: its header is missing or cut")
     try:
-        length = int.from_bytes(payload[:8], "little")
-        if not 2 <= length <= min(MAX_CONFIG_BYTES, len(payload) - 8):
-            raise ValueError("no safetensors header")
-        metadata = strict_json_object(payload[8 : 8 + length])["__metadata__"]
-        config = strict_json_object(metadata["config"].encode())
-    except (ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        return {**strict_json_object(start[8 : 8 + length]), "__end__": 8 + length}
+    except ValueError as error:
+        raise SealError(f"expected a safetensors file: its header is not one JSON object: {error}") from error
+
+
+def _config_of(members: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object under `config` in a safetensors file's metadata; raises SealError."""
+    try:
+        return strict_json_object(members["__metadata__"]["config"].encode())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SealError(
             f"expected a safetensors file whose metadata has a JSON object under 'config': {error}"
         ) from error
-    return config
+
+
+def _tensors(members: Mapping[str, Any], plain: Tensor) -> dict[str, Tensor]:
+    """Views into `plain`, one per tensor; raises SealError when one lies outside it or has another size."""
+    values, end = plain[members["__end__"] :], members["__end__"]
+    tensors = {}
+    for name, entry in members.items():
+        if name in ("__metadata__", "__end__"):
+            continue
+        try:
+            dtype, shape, (first, last) = DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+            if not 0 <= first <= last <= len(values):
+                raise ValueError("outside the file")
+            part = values[first:last]
+            aligned = part if (end + first) % dtype.itemsize == 0 else part.clone()
+            tensors[name] = aligned.view(dtype).reshape(shape)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise SealError(f"tensor {name!r:.80} of the sealed file is not where its header says") from error
+    return tensors

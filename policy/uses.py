@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS reservations (
     created_at INTEGER NOT NULL,
     lease_expires_at INTEGER NOT NULL,
     host TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL,
-    output TEXT, part TEXT, clip_sha256 TEXT,
+    output TEXT, part TEXT, clip_sha256 TEXT, log_index INTEGER,
     settled_at INTEGER, reason TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS reservations_by_consent ON reservations (consent, state);
@@ -51,7 +51,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class ConsentUse:
-    """One use of a consent, as its subject may see it. Times in seconds since 1970."""
+    """One use of a consent, as its subject may see it. Times in seconds since 1970.
+
+    `log_index` is where the decision stands in the transparency log, known once a clip was delivered.
+    """
 
     reservation_id: str
     decision_id: str
@@ -60,6 +63,7 @@ class ConsentUse:
     created_at: int
     settled_at: int | None
     clip_sha256: str | None
+    log_index: int | None
     reason: str | None
 
 
@@ -119,12 +123,14 @@ class UseLedger:
             (int((now + LEASE).timestamp()), reservation_id),
         )
 
-    def deliver(self, reservation_id: str, *, output: Path, part: Path | None, clip_sha256: str) -> None:
+    def deliver(
+        self, reservation_id: str, *, output: Path, part: Path | None, clip_sha256: str, log_index: int
+    ) -> None:
         """Note where the finished clip is about to appear; raises ReleaseError like `renew`."""
         self._move(
-            "UPDATE reservations SET state = 'delivering', output = ?, part = ?, clip_sha256 = ?"
+            "UPDATE reservations SET state = 'delivering', output = ?, part = ?, clip_sha256 = ?, log_index = ?"
             " WHERE id = ? AND state = 'reserved'",
-            (str(output), str(part) if part else None, clip_sha256, reservation_id),
+            (str(output), str(part) if part else None, clip_sha256, log_index, reservation_id),
         )
 
     def consume(self, reservation_id: str, now: datetime) -> None:
@@ -168,7 +174,7 @@ class UseLedger:
     def uses(self, consent: str) -> tuple[ConsentUse, ...]:
         """Every use of this consent, oldest first, refunded ones included."""
         rows = self._connection.execute(
-            "SELECT id, decision, state, duration_ms, created_at, settled_at, clip_sha256, reason"
+            "SELECT id, decision, state, duration_ms, created_at, settled_at, clip_sha256, log_index, reason"
             " FROM reservations WHERE consent = ? ORDER BY created_at, rowid",
             (consent,),
         )

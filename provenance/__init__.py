@@ -14,6 +14,7 @@ from provenance.errors import (
     SigningError,
     TimeStampError,
 )
+from provenance.log_export import verify_log_export
 from provenance.manifest import SOFT_BINDING_ALGORITHM, ClipManifest, Ingredient
 from provenance.pki import SigningIdentity, TrustAnchors, create_pki, renew_claim_signing
 from provenance.repository import ManifestRepository, StoredManifest
@@ -59,5 +60,6 @@ __all__ = [
     "verify_clip",
     "verify_consistency",
     "verify_inclusion",
+    "verify_log_export",
     "verify_log_proof",
 ]

@@ -86,7 +86,7 @@ def _excluded_kinds(manifest: Mapping[str, Any]) -> frozenset[str]:
             exclusions = data.get("exclusions") if isinstance(data, Mapping) else None
             kinds |= {
                 str(exclusion.get("xpath", "")).lstrip("/").split("/")[0].split("[")[0]
-                for exclusion in exclusions or []
-                if not exclusion.get("data")
+                for exclusion in (exclusions if isinstance(exclusions, list) else [])
+                if isinstance(exclusion, Mapping) and not exclusion.get("data")
             }
     return frozenset(kinds)

@@ -25,6 +25,8 @@ GRID = 8
 SAMPLES_PER_S = 5
 LEVELS_PER_GREY = 8
 MAX_SAMPLES = SAMPLES_PER_S * 3600 * 4
+MAX_SHIFTS = 50  # tried in full
+PROBE_SAMPLES = 40  # looked at to choose them
 MIN_OVERLAP = 5  # samples: one second
 MATCH_DISTANCE = 0.15  # measured in benchmarks/provenance.py: copies stay below, other clips above
 MOTION_FLOOR = 0.3  # grey levels; below this much movement only the still picture is compared
@@ -59,7 +61,16 @@ def fingerprint_distance(a: bytes, b: bytes) -> float:
     overlap = len(short)
     if overlap < MIN_OVERLAP and overlap != len(long):
         raise ProvenanceError(f"clip fingerprint: at least {MIN_OVERLAP} samples must overlap, got {overlap}")
-    return min(_aligned_distance(short, long[shift : shift + overlap]) for shift in range(len(long) - overlap + 1))
+    return min(_aligned_distance(short, long[shift : shift + overlap]) for shift in _likely_shifts(short, long))
+
+
+def _likely_shifts(short: Grey, long: Grey) -> list[int]:
+    """Where along `long` the clip `short` may begin: the best few by a look at a few of its samples."""
+    shifts = range(len(long) - len(short) + 1)
+    if len(shifts) <= MAX_SHIFTS:
+        return list(shifts)
+    probe = np.unique(np.linspace(0, len(short) - 1, PROBE_SAMPLES).round().astype(int))
+    return sorted(shifts, key=lambda shift: _aligned_distance(short[probe], long[probe + shift]))[:MAX_SHIFTS]
 
 
 def _sample_grids(blocks: Iterable[Frames]) -> Iterator[Grey]:

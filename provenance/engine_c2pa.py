@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import c2pa
 from c2pa import C2paError, Reader
 
-from provenance.credentials_report import EngineVerdict, Finding, State
+from provenance.credentials_report import EngineVerdict, Finding, Severity, State
 from provenance.engine_settings import CLAIM_LIST, EngineSettings
 from provenance.pki import TrustAnchors
 from provenance.status_codes import TRUST_FAILURES, plain_words
@@ -28,6 +28,7 @@ class Reading:
     findings: tuple[Finding, ...]
     active_manifest: Mapping[str, Any] = field(default_factory=dict)
     signed_at: datetime | None = None
+    excluded_bytes: int | None = None  # what a `c2pa.hash.data` leaves out; None for other kinds of hash
 
 
 def read_with_c2pa(
@@ -50,7 +51,8 @@ def read_with_c2pa(
     findings += _trust_findings(report, findings)
     stamped, stamp_findings = _time_stamp(file, media_type, anchors, store, report)
     findings += stamp_findings
-    return Reading(_verdict(_state(report, findings)), tuple(findings), manifest, stamped)
+    state = _state(report, findings)
+    return Reading(_verdict(state), tuple(findings), manifest, stamped, report["excluded_bytes"])
 
 
 def _read(file: BinaryIO, media_type: str, settings: EngineSettings) -> dict[str, Any]:
@@ -58,7 +60,9 @@ def _read(file: BinaryIO, media_type: str, settings: EngineSettings) -> dict[str
     with Reader(media_type, file, context=settings.context()) as reader:
         report: dict[str, Any] = json.loads(reader.json())
         if settings.manifest_anchors_pem:
-            report["certificate"] = _certificate(json.loads(reader.crjson()), report.get("active_manifest"))
+            label = report.get("active_manifest")
+            report["certificate"] = _certificate(json.loads(reader.crjson()), label)
+            report["excluded_bytes"] = _excluded_bytes(json.loads(reader.detailed_json()), label)
     return report
 
 
@@ -68,6 +72,16 @@ def _certificate(crjson: Mapping[str, Any], label: object) -> Mapping[str, Any]:
             found = manifest.get("signature", {}).get("certificateInfo", {})
             return found if isinstance(found, Mapping) else {}
     return {}
+
+
+def _excluded_bytes(detailed: Mapping[str, Any], label: object) -> int | None:
+    """How many bytes the data hash leaves out. `json` does not show this assertion, `detailed_json` does."""
+    assertions = detailed.get("manifests", {}).get(label, {}).get("assertion_store", {})
+    data = assertions.get("c2pa.hash.data")
+    if not isinstance(data, Mapping):
+        return None
+    lengths = [entry.get("length") for entry in data.get("exclusions") or [] if isinstance(entry, Mapping)]
+    return sum(length for length in lengths if isinstance(length, int))
 
 
 def _active_manifest(report: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -112,7 +126,7 @@ def status_findings(
         yield _finding(entry, "passed", where, engine)
 
 
-def _finding(entry: Mapping[str, Any], severity: Any, where: str, engine: str) -> Finding:
+def _finding(entry: Mapping[str, Any], severity: Severity, where: str, engine: str) -> Finding:
     code = str(entry.get("code", "general.error"))
     detail = "; ".join(filter(None, (where, str(entry.get("explanation", "")))))
     return Finding(code, severity, plain_words(code, detail), engine, str(entry.get("url", "")))
@@ -150,7 +164,7 @@ def _time_stamp(
         time = _active_manifest(report).get("signature_info", {}).get("time")
         return _parse_time(time), []
     valid_now = _valid_now(report.get("certificate", {}))
-    severity = "warning" if valid_now else "failure"
+    severity: Severity = "warning" if valid_now else "failure"
     return None, [_own("vasari.notTimeStamped", severity, "" if valid_now else "and that certificate is not valid now")]
 
 
@@ -181,7 +195,7 @@ def _unreadable(code: str, state: State, error: Exception) -> Reading:
     return Reading(_verdict(state, str(error)), (finding,))
 
 
-def _own(code: str, severity: Any, detail: str) -> Finding:
+def _own(code: str, severity: Severity, detail: str) -> Finding:
     return Finding(code, severity, plain_words(code, detail), ENGINE)
 
 

@@ -3,8 +3,8 @@
     claim root  ->  issuing CA  ->  claim-signing leaf (ES256, C2PA leaf profile, one year)
     time root   ->  time-stamping leaf (critical EKU exactly timeStamping)
 
-The trees are separate because the C2PA engine lets an anchor given for one purpose vouch for the other
-(`field: trust kinds leak`); `TrustAnchors` therefore refuses a certificate that stands in both lists.
+The trees are separate because the C2PA engine lets an anchor given for one purpose vouch for the other;
+`TrustAnchors` therefore refuses a key that stands in both lists.
 
 The leaf carries the C2PA policy, assurance-level and product-record extensions so that its *shape* is the
 profile's. That is no claim of membership in the C2PA conformance programme: its root is on no public list,

@@ -14,6 +14,7 @@ agrees or could not run, and no content hides outside the signed hash. Decisions
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,7 +34,7 @@ from provenance.manifest import (
     hash_from_name,
     read_release,
 )
-from provenance.manifest_store import find_store
+from provenance.manifest_store import FoundStore, find_store
 from provenance.media_type import SNIFF_BYTES, sniff_media_type
 from provenance.pki import TrustAnchors
 from provenance.status_codes import TRUST_FAILURES, plain_words
@@ -58,28 +59,48 @@ def verify_clip(path: Path, anchors: TrustAnchors, *, validation_time: datetime 
         return _unreadable("vasari.unreadable", str(error))
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What our own look at the bytes of a file gives, beside the engines."""
+
+    coverage: Coverage | None  # MP4 family only
+    found: FoundStore | None  # the other formats, and where the boxes of an MP4 are damaged
+
+    @property
+    def boxed(self) -> bytes | None:
+        """The store, where its place in the file is certain."""
+        return self.coverage.store if self.coverage else None
+
+    @property
+    def store(self) -> bytes | None:
+        return self.boxed or (self.found.store if self.found else None)
+
+
+def _look(file: BinaryIO, media_type: str) -> _Look:
+    coverage = measure_coverage(file) if media_type in _BMFF_TYPES else None
+    walked = coverage is not None and not coverage.damage  # then there is no need to search the whole file
+    return _Look(coverage, None if walked else find_store(file, media_type))
+
+
 def _verify_open(
     file: BinaryIO, path: Path, media_type: str, anchors: TrustAnchors, validation_time: datetime | None
 ) -> CredentialsReport:
-    coverage = measure_coverage(file) if media_type in _BMFF_TYPES else None
-    store = (coverage.store if coverage else None) or find_store(file, media_type)
-    first = read_with_c2pa(file, media_type, anchors, coverage.store if coverage else None, has_store=bool(store))
+    look = _look(file, media_type)
+    first = read_with_c2pa(file, media_type, anchors, look.boxed, has_store=look.store is not None)
     second, second_findings = read_with_encypher(path, media_type, anchors, validation_time)
-    release, own = _release(first, anchors)
-    present = bool(first.active_manifest)
-    if store and (fault := check_store_layout(store)):
-        own.append(_own("vasari.manifestBoxMalformed", "failure", fault))
-    if coverage and (store or first.active_manifest):
-        own += _coverage_findings(coverage, first, release)
     agree = second.state != "not_run" and first.verdict.state == second.state
+    release, own = _release(first, anchors)
+    absent = first.verdict.state == "absent" and not look.boxed  # marks of a store elsewhere in the file don't count
+    unhashed = None if absent else _unhashed_bytes(look, first, release)
+    if absent:
+        own.append(_own("vasari.absent", "note"))
+    else:
+        own += _layout_findings(look, first, release, unhashed)
     if not agree and second.state != "not_run":
         own.append(_own("vasari.enginesDisagree", "warning", f"{first.verdict.state} against {second.state}"))
-    state = _fold(first.verdict, second, own) if present or store or first.verdict.state != "absent" else "absent"
-    if state == "absent":
-        own.append(_own("vasari.absent", "note"))
     info = first.active_manifest.get("signature_info", {})
     return CredentialsReport(
-        state=state,
+        state="absent" if absent else _fold(first.verdict, second, own),
         findings=(*first.findings, *second_findings, *own),
         engines=(first.verdict, second),
         engines_agree=agree,
@@ -93,7 +114,7 @@ def _verify_open(
         decision_sha256=release.decision_sha256 if release else None,
         log_proof=release.log_proof if release else None,
         soft_binding_value=_soft_binding(first.active_manifest),
-        unhashed_bytes=_unhashed_bytes(coverage, first, release) if coverage and present else None,
+        unhashed_bytes=unhashed,
     )
 
 
@@ -103,6 +124,18 @@ def _fold(first: EngineVerdict, second: EngineVerdict, own: list[Finding]) -> St
     if failed:
         states.append("untrusted" if failed <= TRUST_FAILURES else "broken")
     return worst(tuple(states))
+
+
+def _layout_findings(
+    look: _Look, first: Reading, release: ReleaseRecord | None, unhashed: int | None
+) -> Iterator[Finding]:
+    """How the credentials lie in the file, and what lies beside them."""
+    if look.store and (fault := check_store_layout(look.store)):
+        yield _own("vasari.manifestBoxMalformed", "failure", fault)
+    if look.coverage and look.store:
+        yield from _coverage_findings(look.coverage, first, release)
+    elif unhashed:
+        yield _own("vasari.hiddenBytes", "failure", f"{unhashed} bytes beside the credentials")
 
 
 def _coverage_findings(coverage: Coverage, first: Reading, release: ReleaseRecord | None) -> Iterator[Finding]:
@@ -127,14 +160,18 @@ def _coverage_findings(coverage: Coverage, first: Reading, release: ReleaseRecor
         )
 
 
-def _unhashed_bytes(coverage: Coverage, first: Reading, release: ReleaseRecord | None) -> int:
-    covered = (
-        coverage.covered_by_release
-        if release is not None and release.unhashed_boxes_sha256 == coverage.excluded_sha256
-        else ()
-    )
-    boxes = coverage.unhashed(first.active_manifest)
-    return coverage.loose_bytes + sum(box.length for box in boxes if box.kind not in covered)
+def _unhashed_bytes(look: _Look, first: Reading, release: ReleaseRecord | None) -> int | None:
+    """Bytes that no signed hash covers, the credentials themselves left out; None where they can't be counted."""
+    if not first.active_manifest:
+        return None
+    if look.coverage:
+        closed = release is not None and release.unhashed_boxes_sha256 == look.coverage.excluded_sha256
+        covered = look.coverage.covered_by_release if closed else ()
+        boxes = look.coverage.unhashed(first.active_manifest)
+        return look.coverage.loose_bytes + sum(box.length for box in boxes if box.kind not in covered)
+    if look.found is None or first.excluded_bytes is None:
+        return None
+    return max(0, first.excluded_bytes - look.found.framed_bytes)
 
 
 def _assertion(manifest: Mapping[str, Any], label: str) -> Any:

@@ -52,6 +52,11 @@ class ClipAudit:
         """The file's name without its folder."""
         return Path(self.path).name
 
+    @property
+    def folder(self) -> str:
+        """The folder it lies in."""
+        return str(Path(self.path).parent)
+
 
 @dataclass(frozen=True)
 class UnreadableClip:

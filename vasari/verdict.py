@@ -187,8 +187,16 @@ def _detected(evidence: Evidence) -> Ruling | None:
         return State.LIKELY_SYNTHETIC, "detector", reason
     if _undecided_credentials(evidence) or evidence.video_id is not None or evidence.audio_id is not None:
         return None  # contradicting evidence is there: silence of the detector must not clear the clip
-    reason = "No credentials, no mark, and the detector found no trace of synthesis. This proves no authenticity."
+    reason = f"{_nobody_vouches(evidence)}, and the detector found no trace of synthesis. This proves no authenticity."
     return State.NO_EVIDENCE, "detector", reason
+
+
+def _nobody_vouches(evidence: Evidence) -> str:
+    credentials, looked = evidence.credentials, evidence.video_mark is not None
+    trusted = "Credentials were not checked" if credentials is None else "No trusted credentials"
+    if credentials is not None and credentials.state == "absent":
+        trusted = "No credentials"
+    return f"{trusted}, {'no mark' if looked else 'no mark was looked for'}"
 
 
 def _undecided_credentials(evidence: Evidence) -> bool:
@@ -204,8 +212,8 @@ def _why_open(evidence: Evidence) -> str:
     if _undecided_credentials(evidence):
         return "The credentials can't be judged, and no other evidence decides."
     if evidence.detector is None:
-        return "No credentials, no mark, and the detector did not run."
-    return f"No credentials, no mark, and the detector abstained: {evidence.detector.reason or 'no reason given'}."
+        return f"{_nobody_vouches(evidence)}, and the detector did not run."
+    return f"{_nobody_vouches(evidence)}, and the detector abstained: {evidence.detector.reason or 'no reason given'}."
 
 
 def _conflicts(evidence: Evidence) -> tuple[str, ...]:

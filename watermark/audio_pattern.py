@@ -56,7 +56,7 @@ class AudioPattern:
         return chips.reshape(PERIOD, BINS)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _pattern(key: MarkKey) -> AudioPattern:
     order = prf.permutation(key, "audio/cells", CELLS)
     signs = torch.from_numpy(prf.signs(key, "audio/chips", CELLS).astype(np.float32))

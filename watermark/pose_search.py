@@ -163,7 +163,7 @@ def _phase(peak: complex) -> float:
     return (-angle * PERIOD_SLOTS / (2 * pi) - (SLOTS_PER_SEGMENT - 1) / 2) % PERIOD_SLOTS
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _pilot_spectrum(key: MarkKey) -> Tensor:
     pilot = VideoPattern.of(key).pilot.repeat_interleave(2, 0).repeat_interleave(2, 1)
     spectrum: Tensor = torch.fft.fft2(pilot.to(torch.complex64))

@@ -61,7 +61,7 @@ class VideoPattern:
         return data * float((1 - PILOT_SHARE) ** 0.5) + pilot * float(PILOT_SHARE**0.5)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _pattern(key: MarkKey) -> VideoPattern:
     share = np.arange(CELLS) % CODED_BITS
     owners = [share[prf.permutation(key, f"video/owner/{s}", CELLS)] for s in range(SEGMENTS)]

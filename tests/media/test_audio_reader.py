@@ -1,8 +1,6 @@
 """Sound comes out mono, at the wanted rate, in step with the picture."""
 
 import gc
-import io
-import wave
 import weakref
 
 import numpy as np
@@ -101,18 +99,15 @@ def test_longer_than_allowed_is_refused() -> None:
 
 
 def test_an_hour_is_read_in_bounded_memory() -> None:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as silence:
-        silence.setparams((1, 1, 8000, 3600 * 8000, "NONE", "not compressed"))
-        silence.writeframes(b"\x80" * (3600 * 8000))
+    data = recorded(np.zeros((1, 3600 * 1000), np.float32), 1000, layout="mono", container="matroska")
     alive: list[weakref.ref[Tensor]] = []
     most = count = 0
-    for block in read_audio(file, sample_rate=8000, block_s=10.0):
+    for block in read_audio(data, sample_rate=1000, block_s=10.0):
         alive = [ref for ref in alive if ref() is not None] + [weakref.ref(block)]
         most = max(most, len(alive))
         count += len(block)
     gc.collect()
-    assert count == 3600 * 8000
+    assert count == 3600 * 1000
     assert most <= 2
 
 

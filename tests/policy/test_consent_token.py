@@ -109,5 +109,28 @@ def test_a_well_signed_consent_with_a_wrong_member_is_refused(path: str, value: 
     assert caught.value.code == "bad_claims"
 
 
+def paths_of(value: Any, prefix: str = "") -> list[str]:
+    """The dotted path of every member and list element."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path for name, inner in items for path in (f"{prefix}{name}", *paths_of(inner, f"{prefix}{name}."))]
+
+
+MEMBERS = [path for path in paths_of(CLAIMS) if not path.rpartition(".")[2].isdigit()]
+
+
+@pytest.mark.parametrize("path", MEMBERS)
+def test_a_consent_without_one_of_its_members_is_refused(path: str) -> None:
+    token = strict_jws.sign(changed(path, ...), typ="consent+jwt", key=KEY)
+    with pytest.raises(TokenError, match="bad_claims"):
+        verify_consent(token, KEYS)
+
+
+@pytest.mark.parametrize("path", ["", *(path for path in MEMBERS if path.endswith(("video", "portrait", "cnf")))])
+def test_a_consent_with_an_unknown_member_anywhere_is_refused(path: str) -> None:
+    token = strict_jws.sign(changed(f"{path}.extra".removeprefix("."), 1), typ="consent+jwt", key=KEY)
+    with pytest.raises(TokenError, match="bad_claims"):
+        verify_consent(token, KEYS)
+
+
 def test_every_purpose_has_the_sentence_that_was_shown() -> None:
     assert all(text.endswith(".") and "my face" in text for text in PURPOSES.values())

@@ -85,7 +85,7 @@ def test_a_clip_is_marked_signed_logged_and_counted(simulator: GateSimulator, fo
     stored = authority.repository.find(receipt.manifest_id)
     assert stored is not None
     assert stored.clip_sha256 == receipt.clip_sha256
-    assert events(authority)[-2:] == ["decision", "clip.released"]
+    assert events(authority)[-3:] == ["decision", "key.released", "clip.released"]
     (use,) = authority.uses(jti_of(consent))
     assert (use.state, use.clip_sha256) == ("consumed", receipt.clip_sha256)
     assert list(authority.work_folder.iterdir()) == []

@@ -28,7 +28,7 @@ GATE = GateIdentity("urn:g", "urn:r", "urn:acc", f"sha256:{HASH}")
 TIMES = {"iat": NOW - 10, "nbf": NOW - 10, "exp": NOW + 1000}
 REQUEST = RequestFacts(
     portrait_sha256=HASH, audio_sha256="cd" * 32, consent_sha256="00" * 32, accreditation_sha256="11" * 32,
-    portrait_bytes=1000, audio_bytes=1000, purpose="detector-evaluation", controls=Controls(), seed=0, fps=25,
+    purpose="detector-evaluation", controls=Controls(), seed=0, fps=25,
 )  # fmt: skip
 
 
@@ -134,8 +134,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("request.controls", requested(controls=Controls(distance=2.0))),
     ("request.controls", requested(controls=Controls(emotion="smug"))),
     ("request.seed", requested(seed=-1)),
-    ("portrait.file_too_large", requested(portrait_bytes=1 << 30)),
-    ("audio.file_too_large", requested(audio_bytes=1 << 30)),
     ("portrait.too_small", {"portrait": replace(PORTRAIT, width_px=127)}),
     ("portrait.no_face", {"portrait": replace(PORTRAIT, faces=0)}),
     ("portrait.several_faces", {"portrait": replace(PORTRAIT, faces=2)}),

@@ -48,10 +48,10 @@ def ledger(tmp_path: Path) -> Ledger:
 def test_a_use_goes_from_reserved_over_delivering_to_consumed(ledger: Ledger, tmp_path: Path) -> None:
     assert ledger.reserve("r")
     assert (ledger.uses.standing("c").used, ledger.uses.standing("c").used_ms) == (1, 3000)
-    ledger.uses.deliver("r", output=tmp_path / "clip.mp4", part=None, clip_sha256="ab" * 32)
+    ledger.uses.deliver("r", output=tmp_path / "clip.mp4", part=None, clip_sha256="ab" * 32, log_index=9)
     ledger.uses.consume("r", NOW)
     (use,) = ledger.uses.uses("c")
-    assert (use.state, use.clip_sha256) == ("consumed", "ab" * 32)
+    assert (use.state, use.clip_sha256, use.log_index) == ("consumed", "ab" * 32, 9)
     assert not ledger.uses.refund("r", "too late", NOW)
     assert ledger.uses.standing("c").used == 1
     assert ledger.refunds == []
@@ -81,7 +81,7 @@ def test_nothing_can_be_done_with_a_refunded_use(ledger: Ledger, tmp_path: Path)
     ledger.uses.refund("r", "it broke", NOW)
     steps: list[Callable[[], None]] = [
         lambda: ledger.uses.renew("r", NOW),
-        lambda: ledger.uses.deliver("r", output=tmp_path / "x", part=None, clip_sha256="0"),
+        lambda: ledger.uses.deliver("r", output=tmp_path / "x", part=None, clip_sha256="0", log_index=9),
         lambda: ledger.uses.consume("r", NOW),
     ]
     for step in steps:
@@ -127,7 +127,7 @@ def test_a_death_around_the_hand_out_is_settled_by_what_is_there(
     sha256 = "7aed44c7e1a1b12d8caed7c89097ef5fbb1b88ee4f6d5e0ee1e3b7b9a9d6f9b0"
     if handed_out:
         sha256 = hashlib.sha256(b"clip").hexdigest()
-    ledger.uses.deliver("r", output=out, part=part, clip_sha256=sha256)
+    ledger.uses.deliver("r", output=out, part=part, clip_sha256=sha256, log_index=9)
     assert ledger.uses.recover(NOW + LEASE) == 1
     assert ledger.uses.standing("c").used == int(handed_out)
     assert len(ledger.refunds) == int(not handed_out)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -99,3 +100,13 @@ def test_real_talkers_are_told_apart_and_known_again() -> None:
         distances = [fingerprint_distance(copy, other) for other in prints]
         assert distances[index] < MATCH_DISTANCE
         assert min(distances[:index] + distances[index + 1 :]) > MATCH_DISTANCE
+
+
+def test_a_piece_out_of_a_long_clip_is_found_in_it() -> None:
+    draw = np.random.default_rng(0)
+    walk = 1000 + np.cumsum(draw.normal(0, 8, (9000, 64)), axis=0)  # half an hour
+    whole = b"VFP1" + walk.clip(0, 2040).astype("<u2").tobytes()
+    piece = b"VFP1" + (walk[4321:5321].clip(0, 2040) * 0.95).astype("<u2").tobytes()
+    foreign = b"VFP1" + draw.integers(0, 2040, (1000, 64)).astype("<u2").tobytes()
+    assert fingerprint_distance(whole, piece) < 0.01
+    assert fingerprint_distance(whole, foreign) > MATCH_DISTANCE

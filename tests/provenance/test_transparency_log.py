@@ -1,7 +1,6 @@
 """The log: durable, append-only, consistent under several writers and after a kill."""
 
 import io
-import json
 import os
 import signal
 import sqlite3
@@ -9,13 +8,23 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pymerkle
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from provenance import LogError, TransparencyLog, leaf_hash, verify_checkpoint, verify_consistency, verify_log_proof
+from provenance import (
+    LogError,
+    ProofError,
+    TransparencyLog,
+    leaf_hash,
+    verify_checkpoint,
+    verify_consistency,
+    verify_log_export,
+    verify_log_proof,
+)
 from provenance.transparency_log import MAX_ENTRY_BYTES
 
 ORIGIN = "log.example.org/vasari"
@@ -169,15 +178,48 @@ def test_an_oversized_entry_and_an_unknown_index_are_refused(tmp_path: Path) -> 
                 log.prove(index)
 
 
-def test_an_export_holds_every_entry_and_a_checkpoint(tmp_path: Path) -> None:
-    with open_log(tmp_path / "log.sqlite") as log:
-        log.append_all([b"a", b"b"])
+def exported(path: Path, count: int) -> list[str]:
+    with open_log(path) as log:
+        log.append_all([b"entry %d" % number for number in range(count)])
         sink = io.StringIO()
-        assert log.export(sink) == 2
-    lines = [json.loads(line) for line in sink.getvalue().splitlines()]
-    assert lines[0] == {"origin": ORIGIN, "size": 2}
-    assert [line["entry"] for line in lines[1:3]] == ["YQ==", "Yg=="]
-    verify_checkpoint(lines[3]["checkpoint"], origin=ORIGIN, public_key=KEY.public_key())
+        assert log.export(sink) == count
+    return sink.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 64, 77])
+def test_an_export_is_checked_without_the_database(count: int, tmp_path: Path) -> None:
+    lines = exported(tmp_path / "log.sqlite", count)
+    assert len(lines) == count + 2
+    checkpoint = verify_log_export(lines, origin=ORIGIN, public_key=KEY.public_key())
+    assert checkpoint.size == count
+
+
+CHANGED_EXPORTS: dict[str, Callable[[list[str]], list[str]]] = {
+    "an entry is missing": lambda lines: lines[:2] + lines[3:],
+    "the last entry is missing": lambda lines: lines[:5] + lines[6:],
+    "two entries are swapped": lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
+    "an entry is another": lambda lines: [lines[0], lines[1].replace("ZW50", "ZW51"), *lines[2:]],
+    "an entry is added": lambda lines: [*lines[:6], '{"index": 5, "entry": ""}', lines[6]],
+    "the checkpoint is missing": lambda lines: lines[:6],
+    "something follows": lambda lines: [*lines, "{}"],
+    "the header is missing": lambda lines: lines[1:],
+    "a line is no JSON": lambda lines: [*lines[:3], "{", *lines[3:]],
+    "a line is no object": lambda lines: [*lines[:3], "[]", *lines[3:]],
+    "nothing is left": lambda lines: [],
+}
+
+
+@pytest.mark.parametrize("change", CHANGED_EXPORTS)
+def test_a_changed_export_is_refused(change: str, tmp_path: Path) -> None:
+    lines = CHANGED_EXPORTS[change](exported(tmp_path / "log.sqlite", 5))
+    with pytest.raises(ProofError):
+        verify_log_export(lines, origin=ORIGIN, public_key=KEY.public_key())
+
+
+def test_an_export_signed_with_another_key_is_refused(tmp_path: Path) -> None:
+    lines = exported(tmp_path / "log.sqlite", 5)
+    with pytest.raises(ProofError):
+        verify_log_export(lines, origin=ORIGIN, public_key=Ed25519PrivateKey.generate().public_key())
 
 
 def test_threads_share_one_log(tmp_path: Path) -> None:

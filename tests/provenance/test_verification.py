@@ -3,6 +3,7 @@
 import io
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import provenance.engine_encypher
+import provenance.verification
 from provenance import CertificateError, CredentialsReport, TrustAnchors, verify_clip
 from provenance.bmff_boxes import C2PA_BOX_ID, Box, top_level_boxes
 from tests.provenance.conftest import (
@@ -314,6 +316,7 @@ def test_every_supported_format_is_verified_and_its_change_is_not(
     report = verify_clip(as_file(content, name), authority.anchors)
     assert report.state == "verified", report.failures
     assert report.signed_at is not None
+    assert report.unhashed_bytes == (box_of(content, "ftyp").length if "ftyp" in str(content[4:8]) else 0)
     assert verify_clip(as_file(flip(content, len(content) - 40), name), authority.anchors).state == "broken"
 
 
@@ -358,3 +361,27 @@ def test_any_damage_gives_a_report_and_never_a_green_one(
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_bytes_give_a_report(content: bytes, head: bytes, authority: Authority, as_file: WriteFile) -> None:
     assert verify_clip(as_file(head + content), authority.anchors).state in ("absent", "unreadable", "broken")
+
+
+def test_the_mark_of_a_store_inside_the_pictures_is_no_credential(
+    clip: bytes, authority: Authority, as_file: WriteFile
+) -> None:
+    decoy = clip + box(b"mdat", b"\0\0\0\x40jumb\0\0\0\x1ejumdc2pa" + bytes(64))
+    assert verify_clip(as_file(decoy), authority.anchors).state == "absent"
+
+
+def test_a_cut_clip_that_never_had_credentials_has_none(clip: bytes, authority: Authority, as_file: WriteFile) -> None:
+    assert verify_clip(as_file(clip[: len(clip) // 2]), authority.anchors).state == "absent"
+
+
+def test_a_hash_that_leaves_out_more_than_the_credentials_is_seen(
+    authority: Authority, as_file: WriteFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = sign_elsewhere(picture("png", "rgb24", tmp_path / "in.png"), "image/png", authority.identity)
+    read = provenance.verification.find_store
+    shorter = lambda *given: replace(read(*given), framed_bytes=read(*given).framed_bytes - 100)  # noqa: E731
+    monkeypatch.setattr(provenance.verification, "find_store", shorter)
+    report = verify_clip(as_file(signed, "picture.png"), authority.anchors)
+    assert report.state == "broken"
+    assert report.unhashed_bytes == 100
+    assert "vasari.hiddenBytes" in codes(report)

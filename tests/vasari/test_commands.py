@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.vasari.conftest import Lab
 from vasari.cli.session import Exit
@@ -71,13 +72,14 @@ def test_impossible_terms_are_a_usage_error(lab: Lab) -> None:
     assert "demonstration" in result.stderr
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "foreign"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "foreign", "binary"])
 def test_a_changed_token_is_not_shown_as_valid(lab: Lab, damage: str, tmp_path: Path) -> None:
     token = lab.issue(f"{damage}.jwt").read_text().strip()
     broken = {
         "flip": token[:-10] + ("A" if token[-10] != "A" else "B") + token[-9:],
         "cut": token[: len(token) // 2],
         "foreign": "e30.e30.e30",
+        "binary": "\u00ff\u0000",
     }[damage]
     path = tmp_path / "broken.jwt"
     path.write_text(broken)
@@ -110,6 +112,20 @@ def test_a_refusal_names_every_reason_is_logged_and_leaves_no_file(lab: Lab, tmp
     entry = next(entry for entry in lab.json("log", "show")["entries"] if entry["index"] == answer["log_index"])
     assert set(entry["rules"]) == rules
     assert lab.json("consent", "show", consent)["uses_left"] == 5
+
+
+def test_everything_wrong_at_once_is_told_at_once(lab: Lab, tmp_path: Path) -> None:
+    tiny, silent, out = tmp_path / "tiny.png", tmp_path / "empty.wav", tmp_path / "out" / "clip.mp4"
+    Image.new("RGB", (20, 20)).save(tiny)
+    silent.write_bytes(b"")
+    out.parent.mkdir()
+    result = lab.run(
+        "generate", "--portrait", tiny, "--audio", silent, "--key", lab.folder / "key.pem", "--out", out, "--json"
+    )
+    assert result.exit_code == Exit.REFUSED
+    rules = {reason["rule"].partition(".")[0] for reason in json.loads(result.stdout)["denials"]}
+    assert {"consent", "accreditation", "portrait", "audio"} <= rules
+    assert list(out.parent.iterdir()) == []
 
 
 def test_a_consent_without_uses_has_an_empty_list(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from tests.vasari.evidence import (
     released,
     unmarked,
 )
-from vasari.verdict import LogEvidence, State, Verdict, fold
+from vasari.verdict import Evidence, LogEvidence, State, Verdict, fold
 
 
 def test_an_untouched_release_is_verified_by_its_credentials() -> None:
@@ -126,3 +126,8 @@ def test_every_verdict_has_a_reason() -> None:
         fold(unmarked(detector=detection("no_evidence", 0.1))),
     ]
     assert all(verdict.explanation and all(verdict.explanation) for verdict in verdicts)
+
+
+def test_what_was_not_looked_for_is_never_called_absent() -> None:
+    verdict = fold(Evidence(detector=detection("no_evidence", 0.1)))
+    assert "Credentials were not checked, no mark was looked for" in verdict.explanation[0]

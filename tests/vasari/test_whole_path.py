@@ -66,6 +66,21 @@ def test_a_strangers_authority_neither_trusts_the_signer_nor_reads_the_mark(rele
     assert found["verdict"]["state"] != State.VERIFIED_RELEASE
 
 
+def test_a_third_party_verifies_with_the_public_folder_alone(lab: Lab, release: Path, tmp_path: Path) -> None:
+    third_party = Lab(tmp_path)
+    result = third_party.run("verify", release, "--trust", lab.state / "public", "--json")
+    assert json.loads(result.stdout)["verdict"]["state"] == State.VERIFIED_RELEASE
+    assert not third_party.state.exists()
+    assert third_party.run("verify", release, "--trust", tmp_path).exit_code == Exit.USAGE
+
+
+def test_without_any_authority_nothing_is_verified(release: Path, tmp_path: Path) -> None:
+    result = Lab(tmp_path).run("verify", release, "--json")
+    assert json.loads(result.stdout)["credentials"] is None
+    assert "no authority here" in result.stderr
+    assert result.exit_code != Exit.OK
+
+
 def test_a_scan_goes_on_after_a_bad_file_and_ranks_what_it_found(lab: Lab, altered: Alter, tmp_path: Path) -> None:
     uploads = tmp_path / "uploads"
     uploads.mkdir()

@@ -2,29 +2,35 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vasari.cli.session import Session
+from vasari.cli.public_folder import CLAIM_ROOT, TIME_ROOT
+from vasari.cli.session import CommandError, Session
 
 if TYPE_CHECKING:
     from detector import Detector
+    from provenance import TrustAnchors
     from vasari.clip_audit import ClipAuditor
 
 
 @contextmanager
-def open_auditor(session: Session) -> Iterator["ClipAuditor"]:
-    """An auditor with the authority's anchors, mark keys, repository and log.
+def open_auditor(session: Session, trust: Path | None = None) -> Iterator["ClipAuditor"]:
+    """An auditor with the authority's anchors, mark keys, repository and log, or with the public folder `trust`.
 
-    Without a state folder it still checks integrity and runs the detector, and says so.
+    Without either it still runs the detector, and says so.
     """
     from policy import Authority
     from vasari.clip_audit import ClipAuditor
     from vasari.log_evidence import check_log_with
 
     detector = _detector(session)
+    if trust is not None:
+        yield ClipAuditor(anchors=read_anchors(trust), detector=detector)
+        return
     if not session.state.exists():
-        session.note(f"{session.state}: no authority here; nobody's signature is trusted and no mark can be read")
-        yield ClipAuditor(anchors=None, detector=detector)
+        session.note(f"{session.state}: no authority here; neither credentials nor marks can be judged")
+        yield ClipAuditor(detector=detector)
         return
     with Authority.open(session.state) as authority:
         yield ClipAuditor(
@@ -34,6 +40,21 @@ def open_auditor(session: Session) -> Iterator["ClipAuditor"]:
             check_log=check_log_with(authority.log, authority.log_public_key),
             detector=detector,
         )
+
+
+def read_anchors(public: Path) -> "TrustAnchors":
+    """The root certificates in an authority's public folder."""
+    from provenance import TrustAnchors
+
+    try:
+        return TrustAnchors(
+            manifest_pem=(public / CLAIM_ROOT).read_text(encoding="ascii"),
+            tsa_pem=(public / TIME_ROOT).read_text(encoding="ascii"),
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(
+            f"{public}: expected the public folder of an authority with {CLAIM_ROOT} and {TIME_ROOT} ({error})"
+        ) from error
 
 
 def _detector(session: Session) -> "Detector | None":

@@ -1,5 +1,6 @@
 """`vasari generate`: one portrait and one recording become a marked, signed, logged clip."""
 
+import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,8 +67,8 @@ class Wanted:
 @click.command(short_help="Make a marked, signed, logged talking clip.")
 @click.option("--portrait", type=FILE, required=True, help="Picture of the person: PNG, JPEG, WebP.")
 @click.option("--audio", type=FILE, required=True, help="What they shall say: WAV, FLAC, MP3, M4A.")
-@click.option("--consent", type=FILE, required=True, help="The depicted person's consent token.")
-@click.option("--accreditation", type=FILE, required=True, help="Your accreditation token.")
+@click.option("--consent", type=FILE, help="The depicted person's consent token; without it the gate refuses.")
+@click.option("--accreditation", type=FILE, help="Your accreditation token; without it the gate refuses.")
 @click.option("--key", type=FILE, required=True, help="Your key file; proves that the tokens are yours.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The clip, an MP4 file.")
 @click.option("--purpose", help="One of the consent's purposes; may be left out when the consent names only one.")
@@ -85,8 +86,8 @@ def generate(
     session: Session,
     portrait: Path,
     audio: Path,
-    consent: Path,
-    accreditation: Path,
+    consent: Path | None,
+    accreditation: Path | None,
     key: Path,
     out: Path,
     purpose: str | None,
@@ -117,8 +118,6 @@ def generate(
         overwrite=overwrite,
     )
     if receipt is not None:
-        import json
-
         write_text(receipt, json.dumps(released, indent=1) + "\n")
     session.result(released, receipt_lines(released))
 
@@ -128,8 +127,8 @@ def release_clip(
     *,
     portrait: Path,
     audio: Path,
-    consent: Path,
-    accreditation: Path,
+    consent: Path | None,
+    accreditation: Path | None,
     key: Path,
     out: Path,
     purpose: str | None,
@@ -139,14 +138,14 @@ def release_clip(
     """Ask the gate and run the release; the receipt as JSON members. Raises `policy.Refused` with all reasons."""
     from policy import Authority, ReleasePipeline, read_private_key, sign_request
 
-    token = read_token(consent)
+    token = read_token(consent) if consent is not None else ""
     with Authority.open(session.state) as authority:
         request = sign_request(
             read_private_key(key),
             portrait.read_bytes(),
             audio.read_bytes(),
             token,
-            read_token(accreditation),
+            read_token(accreditation) if accreditation is not None else "",
             gate_id=authority.identity.gate_id,
             purpose=purpose or only_purpose(token),
             now=datetime.now(UTC),
@@ -160,7 +159,9 @@ def release_clip(
                 bar.total = total
                 bar.update(done - bar.n)
 
-            receipt = ReleasePipeline(authority).release(request, out, progress=advance, overwrite=overwrite)
+            receipt = ReleasePipeline(authority).release(
+                request, out, progress=advance, on_stage=bar.set_postfix_str, overwrite=overwrite
+            )
     return {
         **asdict(receipt),
         "out": str(receipt.out),

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from vasari.cli.public_folder import CLAIM_ROOT, LOG_KEY, TIME_ROOT
 from vasari.cli.session import CommandError, Session, table, with_session
 from vasari.cli.whole_file import write_text
 
@@ -53,9 +54,9 @@ def create_authority(
     with create() as authority:
         public = folder / "public"
         anchors = authority.trust_anchors
-        write_text(public / "claim-root.pem", anchors.manifest_pem)
-        write_text(public / "time-root.pem", anchors.tsa_pem)
-        write_text(public / "log.vkey", format_log_key(authority.log.origin, authority.log_public_key) + "\n")
+        write_text(public / CLAIM_ROOT, anchors.manifest_pem)
+        write_text(public / TIME_ROOT, anchors.tsa_pem)
+        write_text(public / LOG_KEY, format_log_key(authority.log.origin, authority.log_public_key) + "\n")
         return {
             "state": str(folder),
             "organisation": organisation,

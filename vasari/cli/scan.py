@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from vasari.cli.session import CommandError, Exit, Session, progress, styled, with_session
-from vasari.cli.verify import COLOURS
+from vasari.cli.verify import COLOURS, trust_option
 from vasari.cli.whole_file import write_text
 from vasari.plain_text import printable
 
@@ -28,8 +28,9 @@ CLIP_SUFFIXES = frozenset(
 @click.option(
     "--jsonl", type=click.Path(path_type=Path, dir_okay=False), help="Write one JSON line per file here, as they come."
 )
+@trust_option
 @with_session
-def scan(session: Session, paths: Sequence[Path], html: Path | None, jsonl: Path | None) -> None:
+def scan(session: Session, paths: Sequence[Path], html: Path | None, jsonl: Path | None, trust: Path | None) -> None:
     """Audit files and folders; each clip is decoded once for watermark and detector.
 
     Folders are searched for clips by their suffix, with all folders below; files named outright are always tried.
@@ -53,7 +54,7 @@ def scan(session: Session, paths: Sequence[Path], html: Path | None, jsonl: Path
     audits: list[ClipAudit] = []
     unreadable: list[UnreadableClip] = []
     with ExitStack() as stack:
-        auditor = stack.enter_context(open_auditor(session))
+        auditor = stack.enter_context(open_auditor(session, trust))
         lines = stack.enter_context(jsonl.open("w", encoding="utf-8")) if jsonl is not None else None
         bar = stack.enter_context(progress("scanning", total=len(files), unit="file"))
         for path in files:
@@ -62,6 +63,7 @@ def scan(session: Session, paths: Sequence[Path], html: Path | None, jsonl: Path
                 unreadable.append(outcome)
             else:
                 audits.append(outcome)
+            bar.clear()
             _tell(session, outcome, lines)
             bar.update()
     if html is not None:
@@ -89,7 +91,8 @@ def audit_one(auditor: "ClipAuditor", path: Path) -> "ClipAudit | UnreadableClip
     try:
         return auditor.audit(path)
     except Exception as error:  # noqa: BLE001  one hostile file must not end the scan of the others
-        return UnreadableClip(str(path), " ".join(str(error).split()) or type(error).__name__)
+        message = " ".join(str(error).split()) or type(error).__name__
+        return UnreadableClip(str(path), message.removeprefix(f"{path}: "))
 
 
 def _tell(session: Session, outcome: "ClipAudit | UnreadableClip", lines: IO[str] | None) -> None:

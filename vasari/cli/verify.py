@@ -1,16 +1,19 @@
 """`vasari verify`: who made this clip, and was it changed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+from tqdm import tqdm
 
 from vasari.cli.session import Exit, Session, progress, styled, table, with_session
 from vasari.cli.whole_file import write_text
 from vasari.plain_text import printable
 
 if TYPE_CHECKING:
+    from provenance import CredentialsReport
     from vasari.clip_audit import ClipAudit
+    from watermark import Detection
 
 COLOURS = {
     "verified_release": "green",
@@ -29,16 +32,24 @@ EXITS = {
     "cant_tell": Exit.NOTHING_FOUND,
 }
 
+trust_option = click.option(
+    "--trust",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Public folder of another authority, to check its clips instead of one's own.",
+)
+
 
 @click.command(short_help="Say who made a clip and whether it was changed.")
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report here.")
+@trust_option
 @with_session
-def verify(session: Session, clip: Path, report: Path | None) -> None:
+def verify(session: Session, clip: Path, report: Path | None, trust: Path | None) -> None:
     """Say where CLIP comes from: credentials by two engines, watermark, log proof and detector.
 
     Works on clips whose metadata was stripped: the watermark leads back to the registered release. The verdict
-    names the evidence that decided. Only a verified release ends with exit code 0.
+    names the evidence that decided. Only a verified release ends with exit code 0. Third parties check an
+    authority's clips with nothing but its public folder (--trust); marks and the repository stay with the authority.
 
     \b
     Example:
@@ -48,7 +59,7 @@ def verify(session: Session, clip: Path, report: Path | None) -> None:
     from vasari.cli.auditor import open_auditor
     from vasari.reports import clip_page
 
-    with open_auditor(session) as auditor, progress("verifying", unit="s") as bar:
+    with open_auditor(session, trust) as auditor, progress("verifying", unit="s") as bar:
         audit = auditor.audit(clip, progress=lambda seconds: advance(bar, seconds))
     if report is not None:
         write_text(report, clip_page(audit))
@@ -58,10 +69,9 @@ def verify(session: Session, clip: Path, report: Path | None) -> None:
     raise SystemExit(EXITS[audit.verdict.state])
 
 
-def advance(bar: "object", seconds: float) -> None:
+def advance(bar: "tqdm[NoReturn]", seconds: float) -> None:
     """Set a bar to `seconds`."""
-    bar.n = round(seconds, 1)  # type: ignore[attr-defined]
-    bar.refresh()  # type: ignore[attr-defined]
+    bar.update(round(seconds, 1) - bar.n)
 
 
 def verdict_lines(audit: "ClipAudit") -> list[str]:
@@ -76,32 +86,38 @@ def verdict_lines(audit: "ClipAudit") -> list[str]:
         lines += ["", styled("What does not fit together", fg="yellow")]
         lines += [f"  {printable(sentence)}" for sentence in verdict.conflicts]
     engines = found.credentials.engines if found.credentials is not None else ()
+    entry = "" if found.log.index is None else f" (entry {found.log.index})"
     rows: list[tuple[str, object]] = [
         ("file", printable(audit.path)),
         ("SHA-256", audit.sha256),
         ("credentials", found.credentials.state if found.credentials is not None else "not looked for"),
         *((f"  {printable(engine.engine)}", printable(engine.state)) for engine in engines),
-        ("signer", printable(found.credentials.signer or "") if found.credentials is not None else ""),
+        *_signer_row(found.credentials),
         ("mark in picture", mark_text(found.video_mark)),
         ("mark in sound", mark_text(found.audio_mark)),
-        ("log proof", f"{found.log.state}" + ("" if found.log.index is None else f" (entry {found.log.index})")),
+        ("log proof", found.log.state.replace("_", " ") + entry),
         ("detector", _detector_text(audit)),
     ]
     return [*lines, "", *table(rows)]
 
 
-def mark_text(mark: "object") -> str:
+def _signer_row(credentials: "CredentialsReport | None") -> list[tuple[str, object]]:
+    """What an unverified manifest says about its signer is only a claim."""
+    if credentials is None or not credentials.signer:
+        return []
+    name = "signer" if credentials.state == "verified" else "claimed signer"
+    return [(name, printable(credentials.signer))]
+
+
+def mark_text(mark: "Detection | None") -> str:
     """A mark's detection in one line."""
     from vasari.reports import odds
 
     if mark is None:
         return "not looked for"
-    if not mark.found:  # type: ignore[attr-defined]
+    if mark.payload is None:
         return "none found"
-    return (
-        f"release {mark.payload.manifest_id:016x}, "  # type: ignore[attr-defined]
-        f"false positive at most {odds(mark.log10_false_positive)}"  # type: ignore[attr-defined]
-    )
+    return f"release {mark.payload.manifest_id:016x}, false positive at most {odds(mark.log10_false_positive)}"
 
 
 def _detector_text(audit: "ClipAudit") -> str:

@@ -11,7 +11,7 @@ PAPER, INK = (251, 250, 247), (70, 66, 60)
 GAP_PX, CAPTION_PX = 10, 24
 
 
-def contact_sheet(clip: Path, *, columns: int = 5, rows: int = 2, tile_px: int = 232) -> bytes:
+def contact_sheet(clip: Path, *, columns: int = 6, rows: int = 3, tile_px: int = 196) -> bytes:
     """PNG bytes with `columns` x `rows` frames of `clip`, in reading order.
 
     Raises `media.MediaError` when the clip can't be decoded.

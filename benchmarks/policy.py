@@ -1,0 +1,148 @@
+"""Measures the gate's decision and the opening of sealed weights.
+
+    python -m benchmarks.policy
+
+A decision is the whole of it: three tokens verified, two status lists, replay cache, all rules, reserved
+use, durable log entry with signed checkpoint and proof, signed grant. Portrait and recording are looked at
+once before and not counted; that is measured by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import safetensors.torch
+import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from benchmarks.foundation import commit, hardware
+from policy import Authority, ConsentTerms, GenerationRequest, open_sealed, seal_weights, sign_request, thumbprint
+from policy.broker import WorkerKey
+from policy.media_facts import inspect_media
+
+DEMO = Path(__file__).resolve().parents[1] / "vasari" / "demo"
+DECISIONS, INSPECTIONS, LOADS = 400, 10, 15
+SEALED_MIB = 256
+COMMAND = "python -m benchmarks.foundation --only policy"
+
+
+def measure() -> dict[str, dict[str, Any]]:
+    """Rows of this part."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="vasari-bench-") as folder:
+        return {**_decisions(Path(folder)), **_sealed_load(Path(folder))}
+
+
+def _decisions(folder: Path) -> dict[str, dict[str, Any]]:
+    portrait, audio = (DEMO / "portrait.png").read_bytes(), (DEMO / "voice.flac").read_bytes()
+    inspect_media(portrait, audio)
+    inspections = [_seconds(lambda: inspect_media(portrait, audio)) for _ in range(INSPECTIONS)]
+    facts = inspect_media(portrait, audio)
+    researcher = Ed25519PrivateKey.generate()
+    with Authority.create(folder / "state", organisation="Benchmark", now=datetime.now(UTC)) as authority:
+        gate = authority.gate(inspect=lambda *media: facts)
+        accreditation = authority.accredit(researcher.public_key(), researcher="benchmark")
+        terms = ConsentTerms(
+            subject="benchmark",
+            portrait=portrait,
+            researcher_jkt=thumbprint(researcher),
+            purposes=("demonstration",),
+            uses=10 * DECISIONS,
+            total_seconds=1_000_000,
+        )
+        consent = authority.issue_consent(terms)
+
+        def decide(purpose: str) -> float:
+            request = _request(authority, researcher, portrait, audio, consent, accreditation, purpose)
+            started = time.perf_counter()
+            decision = gate.decide(request, worker_key=WorkerKey().public_bytes)
+            took = time.perf_counter() - started
+            assert decision.allowed == (purpose == "demonstration")
+            if decision.allowed:
+                authority.stores.ledger.refund(decision.reservation_id, "benchmark", authority.clock())
+            return took
+
+        decide("demonstration")
+        allows = [decide("demonstration") for _ in range(DECISIONS)]
+        refusals = [decide("detector-training") for _ in range(DECISIONS)]
+        durable = [_seconds(lambda: authority.log.append(b"x" * 300)) for _ in range(DECISIONS)]
+    return {
+        "decision_p50_ms": _row(statistics.median(allows) * 1e3, "ms", DECISIONS),
+        "decision_p99_ms": _row(_percentile(allows, 0.99) * 1e3, "ms", DECISIONS),
+        "refusal_p50_ms": _row(statistics.median(refusals) * 1e3, "ms", DECISIONS),
+        "log_append_p50_ms": _row(statistics.median(durable) * 1e3, "ms", DECISIONS),
+        "media_inspection_p50_ms": _row(statistics.median(inspections) * 1e3, "ms", INSPECTIONS),
+    }
+
+
+def _request(
+    authority: Authority,
+    researcher: Ed25519PrivateKey,
+    portrait: bytes,
+    audio: bytes,
+    consent: str,
+    accreditation: str,
+    purpose: str,
+) -> GenerationRequest:
+    return sign_request(
+        researcher,
+        portrait,
+        audio,
+        consent,
+        accreditation,
+        gate_id=authority.identity.gate_id,
+        purpose=purpose,
+        now=authority.clock(),
+    )
+
+
+def _sealed_load(folder: Path) -> dict[str, dict[str, Any]]:
+    """Plain bytes per second from a sealed file in the page cache to tensors, on one thread."""
+    sealed, key = folder / "weights.sealed", secrets.token_bytes(32)
+    tensor = torch.frombuffer(bytearray(secrets.token_bytes(SEALED_MIB << 20)), dtype=torch.float32)
+    plain = safetensors.torch.save({"weights": tensor}, metadata={"config": "{}"})
+    seal_weights(plain, sealed, content_key=key)
+    open_sealed(sealed, key)
+    seconds = [_seconds(lambda: open_sealed(sealed, key)) for _ in range(LOADS)]
+    return {"sealed_load_gb_s": _row(len(plain) / statistics.median(seconds) / 1e9, "GB/s", LOADS)}
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    act()
+    return time.perf_counter() - started
+
+
+def _percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _row(value: float, unit: str, n: int) -> dict[str, Any]:
+    return {
+        "value": round(value, 3),
+        "unit": unit,
+        "n": n,
+        "command": COMMAND,
+        "commit": commit(),
+        "hardware": hardware(),
+    }
+
+
+@click.command(help=__doc__)
+def main() -> None:
+    """Print the rows as JSON."""
+    click.echo(json.dumps(measure(), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -83,15 +83,20 @@ def frames_at_25(path: Path) -> Tensor:
     return torch.stack(kept)
 
 
-def prepared(frames: Tensor, preparation: str) -> Tensor:
-    """The face through one chain for both classes: uint8 [N, 3, 256, 256]."""
+def face_box(frames: Tensor) -> tuple[float, float, float, float]:
+    """Median box of the largest face in eight frames."""
     looks = frames[:: max(1, len(frames) // 8)]
     boxes = [faces[0].box for frame in looks if (faces := find_faces(frame, max_faces=1))]
     if not boxes:
         raise click.ClickException("no face in any of eight frames")
     x0, y0, x1, y1 = (float(side) for side in np.median(np.array(boxes), axis=0))
+    return x0, y0, x1, y1
+
+
+def prepared(frames: Tensor, box: tuple[float, float, float, float], preparation: str) -> Tensor:
+    """The face through one chain for both classes: uint8 [N, 3, 256, 256]."""
     side = 160 if preparation == "bottleneck160" else 256
-    crops = torch.stack([crop_face(frame, (x0, y0, x1, y1), scale=1.4, side_px=side) for frame in frames])
+    crops = torch.stack([crop_face(frame, box, scale=1.4, side_px=side) for frame in frames])
     if side != 256:
         enlarged = F.interpolate(crops.float(), size=(256, 256), mode="bilinear", align_corners=False)
         crops = enlarged.round().clamp(0, 255).to(torch.uint8)
@@ -127,8 +132,8 @@ def with_open_gates(detector: Detector) -> Detector:
     return Detector(detector.model, gates, detector.feature_range, detector.model_digest)
 
 
-def outcome(clip: Clip, detector: Detector, original: Tensor, preparation: str) -> Outcome:
-    frames = prepared(original, preparation)
+def outcome(clip: Clip, detector: Detector, original: Tensor, frames: Tensor) -> Outcome:
+    """The detector's and the covariates' view of prepared frames."""
     report = with_open_gates(detector).score(blocks_of(frames))
     gates = detector.calibration
     abstained = report.state == "abstained" or not _inside_gates(report, detector)
@@ -230,8 +235,9 @@ def measure(data: Path) -> dict[str, dict[str, Any]]:
     outcomes: dict[str, list[Outcome]] = {name: [] for name in PREPARATIONS}
     for clip in tqdm(clips, disable=None):
         original = frames_at_25(clip.path)
+        box = face_box(original)
         for name in PREPARATIONS:
-            outcomes[name].append(outcome(clip, detector, original, name))
+            outcomes[name].append(outcome(clip, detector, original, prepared(original, box, name)))
     rows = portrait_rows() | {"scan_speed": scan_speed(clips, detector)}
     for name in PREPARATIONS:
         rows |= rows_of(outcomes[name], name)

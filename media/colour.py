@@ -6,9 +6,12 @@ do: BT.709 from 720 lines on, BT.601 below, limited range. Transfer curves stay 
 
 from __future__ import annotations
 
+from typing import Any
+
 import av
 import numpy as np
 import torch
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from torch import Tensor
 
@@ -26,6 +29,10 @@ _MATRIX_BY_TAG = {
 }
 """H.273 matrix coefficients -> swscale's. 5 (625 lines) and 6 (525 lines) are the same BT.601 numbers."""
 
+_RGB_PLANES = (2, 0, 1)
+"""Where planar "gbrp" keeps red, green and blue. Planar is as exact as packed RGB and over twice as fast."""
+
+# Without ACCURATE_RND swscale takes shortcuts that are off by 9 levels (RMS) on colourful pictures.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _TO_RGB = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | _EXACT
 _TO_RGB_SMALLER = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | _EXACT
@@ -41,20 +48,20 @@ class RgbConverter:
         self._scaler = VideoReformatter()
 
     def convert(self, frame: av.VideoFrame) -> Tensor:
-        """The frame as uint8 [H, W, 3] RGB."""
+        """The frame as uint8 [3, H, W] RGB."""
         smaller = frame.width > self._width or frame.height > self._height
         rgb = self._scaler.reformat(
             frame,
             self._width,
             self._height,
-            "rgb24",
+            "gbrp",
             src_colorspace=_matrix(frame),
             src_color_range=_range(frame),
             dst_color_range=ColorRange.JPEG,
             interpolation=_TO_RGB_SMALLER if smaller else _TO_RGB,
             threads=1,
         )
-        return torch.from_numpy(rgb.to_ndarray())
+        return torch.from_numpy(np.stack([_pixels(rgb.planes[index]) for index in _RGB_PLANES]))
 
 
 class Bt709Converter:
@@ -65,9 +72,11 @@ class Bt709Converter:
 
     def convert(self, frame: Tensor) -> av.VideoFrame:
         """A video frame from uint8 [3, H, W] RGB."""
-        rgb = np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
+        rgb = av.VideoFrame(frame.shape[2], frame.shape[1], "gbrp")
+        for channel, index in zip(frame.cpu().numpy(), _RGB_PLANES, strict=True):
+            _pixels(rgb.planes[index])[:] = channel
         return self._scaler.reformat(
-            av.VideoFrame.from_ndarray(rgb, "rgb24"),
+            rgb,
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             src_color_range=ColorRange.JPEG,
@@ -75,6 +84,11 @@ class Bt709Converter:
             interpolation=_TO_YUV,
             threads=1,
         )
+
+
+def _pixels(plane: VideoPlane) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A view [H, W] on one 8-bit plane, without the padding of its rows."""
+    return np.asarray(memoryview(plane)).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 
 def _matrix(frame: av.VideoFrame) -> Colorspace:

@@ -31,10 +31,10 @@ class Orientation:
         return (height, width) if self.transpose else (width, height)
 
     def apply(self, frame: Tensor) -> Tensor:
-        """The shown picture of a stored one, both [H, W, C]."""
+        """The shown picture of a stored one, both [C, H, W]."""
         if self.transpose:
-            frame = frame.transpose(0, 1)
-        axes = [axis for axis, flip in ((0, self.flip_vertical), (1, self.flip_horizontal)) if flip]
+            frame = frame.transpose(1, 2)
+        axes = [axis for axis, flip in ((1, self.flip_vertical), (2, self.flip_horizontal)) if flip]
         return frame.flip(axes) if axes else frame
 
 

@@ -78,13 +78,13 @@ def read_frames(
 
 
 def _block(frames: list[Tensor], times: list[Fraction]) -> FrameBlock:
-    return FrameBlock(torch.stack(frames).permute(0, 3, 1, 2).contiguous(), tuple(times))
+    return FrameBlock(torch.stack(frames), tuple(times))
 
 
 def _timed_frames(
     source: Source, max_side_px: int | None, start_s: float, end_s: float | None
 ) -> Iterator[tuple[Fraction, Tensor]]:
-    """Times and shown frames [H, W, 3] of a source, within the wanted span."""
+    """Times and shown frames [3, H, W] of a source, within the wanted span."""
     with opened_container(source) as media:
         container, name = media.container, media.name
         stream = video_stream(media)
@@ -187,5 +187,5 @@ class _Picture:
         self._converter = RgbConverter(max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
 
     def shown(self, frame: av.VideoFrame) -> Tensor:
-        """The frame as uint8 [H, W, 3]."""
+        """The frame as uint8 [3, H, W]."""
         return self._orientation.apply(self._converter.convert(frame))

@@ -23,7 +23,7 @@ from detector.face_crops import Box, crop_square
 from detector.training.autoencoders import HELD_OUT, TwinAutoencoder, load_twin
 from detector.training.codec_chain import Frames, apply_chain, draw_chain, jpeg_round_trip
 from detector.training.fakes import Fake, Points, paste_back, self_blend, sharpened, smooth_flow, twin_of, warp
-from detector.training.portrait_faces import LOOSE, LOOSE_PX
+from detector.training.portrait_faces import LOOSE, LOOSE_PX, split_of
 
 MASK_CELLS = 10
 Twins = dict[str, TwinAutoencoder]
@@ -141,15 +141,41 @@ def one_person(
     frames, moved = camera_frames(camera_look(crop, random), points, random)
     whole = [Fake("real", frames, np.zeros(frames.shape[1:3], np.float32))]
     members = whole + fakes_of(frames, moved, twins, random, only_twins)
-    chain, box, side = draw_chain(random), jittered_box(moved, random), frames.shape[1]
-    crops = [network_crop(apply_chain(member.frames, chain), side, box) for member in members]
+    box = jittered_box(moved, random)
+    return through_chain(members, [box] * len(members), random)
+
+
+def rendered_person(crops: NDArray[np.uint8], points: NDArray[np.float32], seed: list[int]) -> dict[str, Any]:
+    """A real working picture and what a generator made of it: [1 + F, 384, 384, 3], landmarks [1 + F, 468, 2].
+
+    Poses differ, so each face has its own box; light, camera and jitter are the same draw.
+    """
+    members, boxes = [], []
+    for number, (crop, face) in enumerate(zip(crops, points, strict=True)):
+        random = np.random.default_rng(seed)
+        frames, moved = camera_frames(camera_look(crop, random), face, random)
+        mask = np.full(frames.shape[1:3], 0.5 if number else 0.0, np.float32)  # its background is mostly real
+        if number:
+            cv2.fillConvexPoly(mask, cv2.convexHull(moved.astype(np.int32)), 1.0)
+        members.append(Fake("rendered" if number else "real", frames, mask))
+        boxes.append(jittered_box(moved, random))
+    return through_chain(members, boxes, np.random.default_rng([*seed, 1]))
+
+
+def through_chain(members: list[Fake], boxes: list[Box], random: np.random.Generator) -> dict[str, Any]:
+    """One codec chain for all members, then the one crop rule."""
+    chain, side, length = draw_chain(random), members[0].frames.shape[1], len(members[0].frames)
+    crops = [
+        network_crop(apply_chain(member.frames, chain), side, box) for member, box in zip(members, boxes, strict=True)
+    ]
     masks = []
-    for member in members:
+    for member, box in zip(members, boxes, strict=True):
         plane = np.repeat((member.mask * 255).astype(np.uint8)[None, ..., None], 3, -1)
         cut = network_crop(plane, side, box)[..., 0]
         masks.append(cv2.resize(cut, (MASK_CELLS, MASK_CELLS), interpolation=cv2.INTER_AREA))
+    box = boxes[0]
     face_px = (box[2] - box[0]) * (chain.reduction if not chain.enlarge_back else 1.0)
-    record = {**chain.covariates(), "frame_px": side, "face_px": face_px, "length": len(frames)}
+    record = {**chain.covariates(), "frame_px": side, "face_px": face_px, "length": length}
     return {
         "crops": np.stack(crops),
         "masks": np.stack(masks),
@@ -161,7 +187,10 @@ def one_person(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=Path, required=True)
-    parser.add_argument("--twins", type=Path, required=True, help="folder of train_autoencoders.py")
+    parser.add_argument("--twins", type=Path, help="folder of train_autoencoders.py")
+    parser.add_argument(
+        "--rendered", action="store_true", help="--faces is the .npz of generator.training.render_fakes"
+    )
     parser.add_argument("--split", choices=["train", "calibration", "test"], required=True)
     parser.add_argument("--draws", default="0:4", help="FIRST:END")
     parser.add_argument("--only", default="", help="use this decoder alone, for whole frames alone")
@@ -173,13 +202,15 @@ def main() -> None:
     settings.out.mkdir(parents=True, exist_ok=True)
     print(f"seed {settings.seed}")
     unseen = HELD_OUT.name if not settings.only else ""
+    if not settings.rendered and not settings.twins:
+        parser.error("--twins is needed unless --rendered")
     twins = {
         path.stem: load_twin(path)
-        for path in sorted(settings.twins.glob("*.safetensors"))
+        for path in sorted(settings.twins.glob("*.safetensors") if settings.twins else ())
         if path.stem.startswith(settings.only) and not (unseen and path.stem.startswith(unseen))
     }
     with np.load(settings.faces) as faces:
-        chosen = faces["splits"] == settings.split
+        chosen = np.array([split_of(str(person)) == settings.split for person in faces["people"]])
         crops, points, people = faces["crops"][chosen], faces["landmarks"][chosen], faces["people"][chosen]
     first, end = (int(part) for part in settings.draws.split(":"))
     for draw in range(first, end):
@@ -188,8 +219,12 @@ def main() -> None:
             continue
         rows = []
         for number in tqdm(range(len(people)), desc=shard.stem, disable=not sys.stderr.isatty()):
-            random = np.random.default_rng([settings.seed, draw, number])
-            rows.append(one_person(crops[number], points[number], twins, random, bool(settings.only)))
+            seed = [settings.seed, draw, number]
+            if settings.rendered:
+                rows.append(rendered_person(crops[number], points[number], seed))
+            else:
+                random = np.random.default_rng(seed)
+                rows.append(one_person(crops[number], points[number], twins, random, bool(settings.only)))
         columns = {key: np.stack([row[key] for row in rows]) for key in ("crops", "masks", "kinds", "chain")}
         partial = shard.with_suffix(".part.npz")
         np.savez(partial, person=people, **columns)

@@ -58,7 +58,6 @@ def apply_chain(frames: Frames, draw: ChainDraw) -> Frames:
     """-> frames after the chain, [T, H, W, 3]; H and W even, smaller when reduced and not enlarged back."""
     side = frames.shape[1]
     small = max(64, round(side * draw.reduction) // 2 * 2)
-    noise = np.random.default_rng(draw.noise_seed).normal(0, 1, (small, small, 3)).astype(np.float32)
     out = []
     for frame in frames:
         picture = cv2.resize(frame, (small, small), interpolation=cv2.INTER_AREA) if small < side else frame
@@ -68,8 +67,8 @@ def apply_chain(frames: Frames, draw: ChainDraw) -> Frames:
             angle = draw.noise_seed % 180
             picture = cv2.filter2D(picture, -1, _line_kernel(draw.motion_blur_px, angle))
         if draw.noise:
-            picture = np.clip(picture + draw.noise * noise[: picture.shape[0], : picture.shape[1]], 0, 255)
-            picture = picture.astype(np.uint8)
+            noise = np.random.default_rng(draw.noise_seed).normal(0, draw.noise, picture.shape)
+            picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
         if draw.jpeg_quality:
             picture = jpeg_round_trip(picture, draw.jpeg_quality)
         if draw.enlarge_back and small < side:

@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import io
 import os
+import resource
 import threading
 import wave
 from collections.abc import Callable
@@ -172,6 +173,15 @@ def test_playlists_and_references_reach_no_other_file_or_address(tmp_path: Path)
         server.server_close()
         thread.join()
     assert asked == []
+
+
+def test_an_index_of_gigabytes_claimed_by_a_small_file_is_refused_at_once() -> None:
+    place = FRAGMENTED.find(b"trun")
+    bomb = FRAGMENTED[: place + 8] + b"\x03\0\0\0" + FRAGMENTED[place + 12 :]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(MediaError, match="claims more than"):
+        watched(bomb)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000
 
 
 def test_a_giant_frame_is_refused_before_it_is_decoded() -> None:

@@ -72,13 +72,14 @@ def test_impossible_terms_are_a_usage_error(lab: Lab) -> None:
     assert "demonstration" in result.stderr
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "foreign"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "foreign", "binary"])
 def test_a_changed_token_is_not_shown_as_valid(lab: Lab, damage: str, tmp_path: Path) -> None:
     token = lab.issue(f"{damage}.jwt").read_text().strip()
     broken = {
         "flip": token[:-10] + ("A" if token[-10] != "A" else "B") + token[-9:],
         "cut": token[: len(token) // 2],
         "foreign": "e30.e30.e30",
+        "binary": "\u00ff\u0000",
     }[damage]
     path = tmp_path / "broken.jwt"
     path.write_text(broken)

@@ -126,3 +126,21 @@ def test_unreadable_files_are_rows_with_their_error() -> None:
 def test_tiny_probabilities_are_written_for_people() -> None:
     assert odds(-21.4) == "1 in 10²¹"
     assert odds(0.0) == "1"
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb (WCAG 2.2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_colour_has_enough_contrast(scheme: int) -> None:
+    html = clip_page(audit(released()))
+    schemes = re.findall(r":root \{(.*?)\}", html, re.DOTALL)
+    colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", schemes[scheme]))
+    for text in ("ink", "soft", "good", "known", "warn", "bad", "open"):
+        for ground in ("paper", "card", "wash"):
+            light, dark = sorted((luminance(colours[text]), luminance(colours[ground])), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)

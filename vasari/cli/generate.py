@@ -1,5 +1,6 @@
 """`vasari generate`: one portrait and one recording become a marked, signed, logged clip."""
 
+import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,8 +118,6 @@ def generate(
         overwrite=overwrite,
     )
     if receipt is not None:
-        import json
-
         write_text(receipt, json.dumps(released, indent=1) + "\n")
     session.result(released, receipt_lines(released))
 
@@ -160,7 +159,9 @@ def release_clip(
                 bar.total = total
                 bar.update(done - bar.n)
 
-            receipt = ReleasePipeline(authority).release(request, out, progress=advance, overwrite=overwrite)
+            receipt = ReleasePipeline(authority).release(
+                request, out, progress=advance, on_stage=bar.set_postfix_str, overwrite=overwrite
+            )
     return {
         **asdict(receipt),
         "out": str(receipt.out),

@@ -7,13 +7,13 @@ from typing import Any
 
 from vasari.cli.session import CommandError, Exit
 
+MAX_BYTES = 64 * 1024
+
 
 def read_token(path: Path) -> str:
-    """The token without surrounding white space."""
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except UnicodeDecodeError:
-        raise CommandError(f"{path}: expected a token file (one line of text), found other data") from None
+    """The token without surrounding white space; whatever else the file holds is read as signs no token has."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES).decode("ascii", errors="replace").strip()
 
 
 def claims_of(token: str, path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from generator.face_openings import Opening, fill, find_openings
 from generator.face_state import EyeState, FaceState, MouthState, OpeningState
 from generator.picture_layers import (
     EyeLayer,
+    clean_lower_lid,
     fill_behind,
     refine_matte,
     skin_alphas,
@@ -48,6 +49,9 @@ def encode_portrait(
     matte = refine_matte(work.person, picture, work.landmarks)
     background = np.round(fill_behind(picture, matte).clip(0, 255))
     upper_alpha, lower_alpha, lenses = skin_alphas(matte, openings)
+    lid_texture = texture.copy()
+    for window in fields.windows[:2]:
+        clean_lower_lid(lid_texture, work.landmarks, window.opening)
     eyes = [split_eye(texture, work.landmarks, w.opening, w.box) for w in fields.windows[:2]]
 
     def planes(a: Array) -> Tensor:
@@ -63,7 +67,7 @@ def encode_portrait(
         picture=planes(picture),
         background=planes(background),
         upper_texture=planes(np.dstack([texture, upper_alpha]))[None],
-        lower_texture=planes(np.dstack([texture, lower_alpha, lenses]))[None],
+        lower_texture=planes(np.dstack([lid_texture, lower_alpha, lenses]))[None],
         position=as_tensor(_positions(fields)),
         turn_weight=as_tensor(fields.turn_weight),
         move_weight=as_tensor(fields.move_weight),
@@ -109,6 +113,7 @@ def _opening_state(window: Window, as_tensor: ToTensor) -> OpeningState:
         lower=as_tensor(window.lower),
         upper_bumps=as_tensor(window.upper_bumps),
         lower_bumps=as_tensor(window.lower_bumps),
+        follow_bumps=as_tensor(window.follow_bumps),
         upper_down_px=as_tensor(window.upper_down_px),
         lower_down_px=as_tensor(window.lower_down_px),
         gap_px=as_tensor(opening.gap_px()),
@@ -203,6 +208,9 @@ def _enamel_light(picture: Array, mouth: Opening, skin_light: Array) -> Array:
     inside = fill(np.concatenate([mouth.upper, mouth.lower[::-1]]), SIZE_PX, 1.0) > 0.9
     seen = picture[inside]
     bright = np.median(seen[seen.sum(1) >= np.percentile(seen.sum(1), 70)], axis=0) / 255
+    spread = float(bright.max() - bright.min()) / max(float(bright.max()), 1e-3)
+    if spread > 0.38 or float(bright.mean()) < 0.55 * float(skin_light.mean()):  # lips or shadow, no teeth
+        return skin_light
     return np.asarray(np.clip(bright / [0.80, 0.77, 0.71], 0.55, 1.2), np.float32)
 
 
@@ -213,4 +221,4 @@ def _skin_light(picture: Array, landmarks: Array) -> Array:
     luma = float(skin @ [0.3, 0.59, 0.11])
     tint = (skin / max(luma, 1e-3)) / np.array([1.20, 0.96, 0.82])
     level = np.clip(0.62 + 0.5 * luma, 0.62, 1.02)
-    return np.asarray(level * np.clip(tint, 0.75, 1.25) ** 0.5, np.float32)
+    return np.asarray(level * np.clip(tint, 0.5, 1.25) ** 0.8, np.float32)

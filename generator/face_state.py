@@ -19,6 +19,7 @@ class OpeningState:
     lower: Tensor  # [53, 3, h, w] cm: motion of the lower sheet of skin
     upper_bumps: Tensor  # [K, h, w]
     lower_bumps: Tensor  # [K, h, w]
+    follow_bumps: Tensor  # [K, h, w], of the upper sheet, for shifts of the lower contour
     upper_down_px: Tensor  # [53, K]
     lower_down_px: Tensor  # [53, K]
     gap_px: Tensor  # [K] in the portrait

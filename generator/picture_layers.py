@@ -109,7 +109,7 @@ def skin_alphas(matte: Array, openings: tuple[Opening, ...]) -> tuple[Array, Arr
     for opening in openings:
         mouth = opening.name == "mouth"
         overhang_px = 0.0 if mouth else 0.05 * float(opening.gap_px().max())  # lashes stay with the upper lid
-        tuck_px = 1.5 if mouth else 1.0  # the lower sheet runs on under the upper one
+        tuck_px = 1.5 if mouth else 0.5  # the lower sheet runs on under the upper one
         down = np.array([-opening.along[1], opening.along[0]], np.float32)
         hole = np.concatenate([opening.upper + overhang_px * down, opening.lower_arc[::-1]])
         upper = upper * (1 - fill(hole, TEXTURE_PX, TEXELS, soft_px=0.7))
@@ -124,6 +124,22 @@ def cut_texels(texture: Array, box: Box) -> Array:
     """[h, w, ...] texels of a box of cells."""
     k = CELL_PX * TEXELS
     return texture[box.top * k : (box.top + box.height) * k, box.left * k : (box.left + box.width) * k]
+
+
+def clean_lower_lid(texture: Array, landmarks: Array, opening: Opening) -> None:
+    """Takes remains of the iris off the lower lid's edge, in place: they would stay behind when the eye turns."""
+    which = 0 if opening.name == "eye_left" else 1
+    centre = landmarks[IRIS_CENTRE[which]]
+    radius = float(np.mean(np.linalg.norm(landmarks[list(IRIS_RIM[which])] - centre, axis=1)))
+    down = np.array([-opening.along[1], opening.along[0]], np.float32)
+    band = fill(np.concatenate([opening.lower - 1.5 * down, (opening.lower + 2.5 * down)[::-1]]), TEXTURE_PX, TEXELS)
+    y, x = np.mgrid[0:TEXTURE_PX, 0:TEXTURE_PX].astype(np.float32)
+    near = np.hypot(x - centre[0] * TEXELS, y - centre[1] * TEXELS) < 1.35 * radius * TEXELS
+    low, high = ((centre + sign * 2.2 * radius) * TEXELS for sign in (-1, 1))
+    part = np.s_[max(int(low[1]), 0) : int(high[1]), max(int(low[0]), 0) : int(high[0])]
+    crop = np.ascontiguousarray(np.clip(texture[part], 0, 255).astype(np.uint8))
+    hole = ((band[part] > 0.5) & near[part]).astype(np.uint8)
+    texture[part] = np.where(hole[..., None] > 0, cv2.inpaint(crop, hole, 5, cv2.INPAINT_TELEA), texture[part])
 
 
 def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> EyeLayer:

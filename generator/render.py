@@ -105,10 +105,11 @@ def _upper_cells(
     top, left, height, width = face.face_box
     position = face.position.clone()
     position[:, top : top + height, left : left + width] += (weights @ face.upper).view(3, height, width)
-    for opening, (shift, _) in zip((*face.eyes, face.mouth), shifts, strict=True):
+    for opening, (shift, lower_shift) in zip((*face.eyes, face.mouth), shifts, strict=True):
         rows = slice(opening.top, opening.top + opening.height)
         columns = slice(opening.left, opening.left + opening.width)
         _push_down(position[:, rows, columns], opening, shift, opening.upper_bumps)
+        _push_down(position[:, rows, columns], opening, lower_shift, opening.follow_bumps)
     return place_cells(position, face.turn_weight, face.move_weight, motion)
 
 

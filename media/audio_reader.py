@@ -22,6 +22,11 @@ from media.timeline import Completeness, check_time, container_origin
 
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
+_PAUSE_S = 0.1
+"""A gap between two sound frames from this length on, in seconds, is filled with silence."""
+
+_SILENCE_PIECE = 65536
+
 _MIX_OPTIONS = {"rematrix_maxval": "1.0"}
 """Full-scale channels mix down to full scale; FFmpeg leaves float mixes up to 3 dB over."""
 
@@ -31,7 +36,7 @@ def read_audio(source: Source, *, sample_rate: int = 16000, block_s: float = 1.0
 
     Blocks are float32 [n] mono within [-1, 1] at `sample_rate` hertz; channels are mixed down by their
     layout (the centre counts most, subwoofers don't). Sample k lies at k / sample_rate on the clock of
-    `FrameBlock.times`: a track that starts later than its video begins with silence.
+    `FrameBlock.times`: a track that starts later than its video begins with silence, and gaps are silent.
 
     Raises MediaError when there is no sound or the file is beyond a limit of `media.limits`. Of a file
     that is damaged or cut off every whole block before the damage is given, then MediaError is raised.
@@ -77,21 +82,15 @@ def _samples(source: Source, sample_rate: int) -> Iterator[Samples]:
         stream = _audio_stream(container, name)
         completeness = Completeness(media)
         mixer = _Mixer(sample_rate)
-        given = 0
+        clock = _SoundClock(stream, container_origin(container), name)
         with reading(name):
             for frame in _decoded_audio(stream, name, completeness):
-                if given == 0 and not mixer.started:
-                    lead = _leading_silence(frame, stream, container, sample_rate, name)
-                    given += lead
-                    for start in range(0, lead, sample_rate):
-                        yield np.zeros(min(sample_rate, lead - start), dtype=np.float32)
-                for piece in mixer.push(frame):
-                    given += len(piece)
-                    yield piece
-                check_time(given / sample_rate, name)
-            for piece in mixer.flush():
-                given += len(piece)
-                yield piece
+                pause_s = clock.pause_before(frame)
+                if pause_s:
+                    yield from mixer.flush()
+                    yield from _silence(round(pause_s * sample_rate))
+                yield from mixer.push(frame)
+            yield from mixer.flush()
         if not mixer.started:
             raise _no_sound(name, "its sound track holds no samples")
         completeness.check(stream)
@@ -120,15 +119,10 @@ def _decoded_audio(stream: AudioStream, name: str, completeness: Completeness) -
                 yield frame
 
 
-def _leading_silence(
-    frame: AudioFrame, stream: AudioStream, container: av.container.InputContainer, sample_rate: int, name: str
-) -> int:
-    """Samples of silence between the start of the file and the first sound."""
-    if frame.pts is None or not stream.time_base:
-        return 0
-    start_s = frame.pts * Fraction(stream.time_base) - container_origin(container)
-    check_time(start_s, name)
-    return max(0, round(start_s * sample_rate))
+def _silence(samples: int) -> Iterator[Samples]:
+    """Zeros, in pieces of bounded size."""
+    for start in range(0, samples, _SILENCE_PIECE):
+        yield np.zeros(min(_SILENCE_PIECE, samples - start), dtype=np.float32)
 
 
 def _no_sound(name: str, came: str) -> MediaError:
@@ -138,6 +132,26 @@ def _no_sound(name: str, came: str) -> MediaError:
         came=came,
         remedy="Give a recording such as WAV, FLAC, MP3, M4A or Ogg, or a video with sound.",
     )
+
+
+class _SoundClock:
+    """Tells where a sound track pauses: before its first frame, and where packets were lost or left out."""
+
+    def __init__(self, stream: AudioStream, origin: Fraction, name: str) -> None:
+        self._tick = float(stream.time_base or 0)
+        self._origin_s = float(origin)
+        self._name = name
+        self._due_s: float | None = None
+
+    def pause_before(self, frame: AudioFrame) -> float:
+        """Seconds of silence between the sound so far and this frame. Raises MediaError beyond the limit."""
+        due_s = self._due_s or 0.0
+        starts_s = due_s if frame.pts is None else frame.pts * self._tick - self._origin_s
+        check_time(starts_s, self._name)
+        threshold_s = 0.0 if self._due_s is None else _PAUSE_S
+        pause_s = starts_s - due_s if starts_s - due_s > threshold_s else 0.0
+        self._due_s = due_s + pause_s + frame.samples / frame.sample_rate
+        return pause_s
 
 
 class _Mixer:
@@ -154,12 +168,11 @@ class _Mixer:
 
     def push(self, frame: AudioFrame) -> Iterator[Samples]:
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if kind != self._format:
+        if kind != self._format or self._resampler is None:
             yield from self.flush()
             self._format = kind
             self._resampler = AudioResampler("flt", "mono", self._rate, options=dict(_MIX_OPTIONS))
         frame.pts = None
-        assert self._resampler is not None
         yield from map(_values, self._resampler.resample(frame))
 
     def flush(self) -> Iterator[Samples]:

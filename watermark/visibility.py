@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)  # BT.601 weights, full range
-WINDOW_CELLS = 5
 
 
 def blur(picture: Tensor, width: int) -> Tensor:
@@ -26,11 +25,14 @@ def visibility_mask(luma: Tensor) -> Tensor:
     """Mask [N, h, w] of cell lumas [N, h, w] (0..255): local activity times a dark and a bright bonus.
 
     Texture hides noise (contrast masking), dark and bright areas hide it too (luminance masking).
+    Activity is eroded by a cell: what lies beside an outline, on the flat side of it, hides nothing.
     """
-    mean = blur(luma, WINDOW_CELLS)
-    activity = (blur(luma * luma, WINDOW_CELLS) - mean * mean).clamp(min=0).sqrt()
-    dark, bright = ((60 - mean) / 60).clamp(min=0), ((mean - 180) / 75).clamp(min=0)
-    return (0.6 + 0.18 * activity.clamp(max=14)) * (1 + 0.6 * dark + 0.3 * bright)
+    mean = blur(luma, 3)
+    activity = (blur(luma * luma, 3) - mean * mean).clamp(min=0).sqrt()
+    activity = blur(-F.max_pool2d(-activity[:, None], 3, stride=1, padding=1)[:, 0], 3)
+    wide = blur(luma, 5)
+    dark, bright = ((60 - wide) / 60).clamp(min=0), ((wide - 180) / 75).clamp(min=0)
+    return (0.4 + 0.25 * activity.clamp(max=12)) * (1 + 0.6 * dark + 0.3 * bright)
 
 
 def luma_of(frames: Tensor) -> Tensor:

@@ -91,8 +91,16 @@ def encoded(
     return data.getvalue()
 
 
-def recorded(samples: np.ndarray, rate: int, *, layout: str, container: str = "wav", codec: str = "pcm_s16le") -> bytes:
-    """Samples float [channels, n] as a sound file."""
+def recorded(
+    samples: np.ndarray,
+    rate: int,
+    *,
+    layout: str,
+    container: str = "wav",
+    codec: str = "pcm_s16le",
+    pause_s: float = 0.0,
+) -> bytes:
+    """Samples float [channels, n] as a sound file; `pause_s` is left out of its timestamps half-way."""
     data = io.BytesIO()
     with av.open(data, "w", format=container) as out:
         stream = out.add_stream(codec, rate=rate, layout=layout)
@@ -103,6 +111,8 @@ def recorded(samples: np.ndarray, rate: int, *, layout: str, container: str = "w
             stream.codec_context.format, layout, rate, stream.codec_context.frame_size or 4096
         )
         for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            if piece.pts is not None and piece.pts >= samples.shape[1] // 2:
+                piece.pts += round(pause_s * rate)
             out.mux(stream.encode(piece))
         out.mux(stream.encode(None))
     return data.getvalue()

@@ -91,6 +91,14 @@ def test_sound_that_starts_late_begins_with_silence() -> None:
     assert read[17000:30000].abs().max() > 0.4
 
 
+def test_a_gap_in_the_sound_is_filled_with_silence() -> None:
+    data = recorded(tone(2.0)[None].numpy(), 48000, layout="mono", container="matroska", pause_s=0.5)
+    read = load_audio(data, sample_rate=16000, max_s=3)
+    assert abs(len(read) - 40000) < 100
+    assert read[17500:23000].abs().max() < 0.01
+    assert min(read[8000:15000].abs().max(), read[26000:].abs().max()) > 0.4
+
+
 def test_longer_than_allowed_is_refused() -> None:
     data = recorded(tone(2.0)[None].numpy(), 48000, layout="mono")
     assert len(load_audio(data, max_s=2.0)) == 32000

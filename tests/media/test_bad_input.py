@@ -177,7 +177,7 @@ def test_playlists_and_references_reach_no_other_file_or_address(tmp_path: Path)
 
 def test_an_index_of_gigabytes_claimed_by_a_small_file_is_refused_at_once() -> None:
     place = FRAGMENTED.find(b"trun")
-    bomb = FRAGMENTED[: place + 8] + b"\x10\0\0\0" + FRAGMENTED[place + 12 :]
+    bomb = FRAGMENTED[: place + 8] + b"\x03\0\0\0" + FRAGMENTED[place + 12 :]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(MediaError, match="claims more than"):
         watched(bomb)

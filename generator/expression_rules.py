@@ -16,7 +16,7 @@ _SHARED_WITH_REST = tuple(
     for i, name in enumerate(EXPRESSION_NAMES)
     if name.startswith(("mouthSmile", "mouthDimple", "mouthStretch", "mouthFrown", "cheek", "brow", "eye"))
 )
-LID_OVERLAP_PX = 1.2  # a shut upper lid covers the wet edge of the lower one
+LID_OVERLAP_PX = 2.2  # a shut upper lid covers the wet edge of the lower one
 LID_FOLLOWS_DOWN_DEG, LID_FOLLOWS_UP_DEG = 23.0, 28.0  # gaze at which eyeLookDown, eyeLookUp reach 1
 
 

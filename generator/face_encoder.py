@@ -17,6 +17,7 @@ from generator.face_openings import Opening, fill, find_openings
 from generator.face_state import EyeState, FaceState, MouthState, OpeningState
 from generator.picture_layers import (
     EyeLayer,
+    clean_lower_lid,
     fill_behind,
     refine_matte,
     skin_alphas,
@@ -29,7 +30,7 @@ from generator.working_picture import SIZE_PX, WorkingPicture, take_working_pict
 
 MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 28.0, 25.0, 30.0
 EYE_RADIUS_CM = 1.5
-GAZE_DEAD_ZONE_DEG = 6.0
+GAZE_DEAD_ZONE_DEG = np.array([8.0, 14.0])  # yaw, pitch: narrow eyes hide where the iris's centre is
 Array = NDArray[np.float32]
 ToTensor = Callable[[Array], Tensor]
 
@@ -48,6 +49,9 @@ def encode_portrait(
     matte = refine_matte(work.person, picture, work.landmarks)
     background = np.round(fill_behind(picture, matte).clip(0, 255))
     upper_alpha, lower_alpha, lenses = skin_alphas(matte, openings)
+    lid_texture = texture.copy()
+    for window in fields.windows[:2]:
+        clean_lower_lid(lid_texture, work.landmarks, window.opening)
     eyes = [split_eye(texture, work.landmarks, w.opening, w.box) for w in fields.windows[:2]]
 
     def planes(a: Array) -> Tensor:
@@ -63,10 +67,11 @@ def encode_portrait(
         picture=planes(picture),
         background=planes(background),
         upper_texture=planes(np.dstack([texture, upper_alpha]))[None],
-        lower_texture=planes(np.dstack([texture, lower_alpha, lenses]))[None],
+        lower_texture=planes(np.dstack([lid_texture, lower_alpha, lenses]))[None],
         position=as_tensor(_positions(fields)),
         turn_weight=as_tensor(fields.turn_weight),
         move_weight=as_tensor(fields.move_weight),
+        moves=as_tensor(_moving_pixels(fields)),
         upper=as_tensor(fields.upper.reshape(len(fields.upper), -1)),
         face_box=(box.top, box.left, box.height, box.width),
         pivot=as_tensor(fit.translation),
@@ -90,6 +95,13 @@ def _check_pose(fit: HeadFit) -> None:
             )
 
 
+def _moving_pixels(fields: Fields) -> Array:
+    """[512, 512]: zero where both weights are next to nothing, as on the shoulders at the picture's edge."""
+    weight = cv2.resize(np.maximum(fields.turn_weight, fields.move_weight), (SIZE_PX, SIZE_PX))
+    t = np.clip(weight / 0.06, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
 def _positions(fields: Fields) -> Array:
     """[3, 256, 256] cm, camera space, of the cell centres."""
     y, x = np.mgrid[0:GRID, 0:GRID].astype(np.float32) * CELL_PX + CELL_PX / 2
@@ -109,6 +121,7 @@ def _opening_state(window: Window, as_tensor: ToTensor) -> OpeningState:
         lower=as_tensor(window.lower),
         upper_bumps=as_tensor(window.upper_bumps),
         lower_bumps=as_tensor(window.lower_bumps),
+        follow_bumps=as_tensor(window.follow_bumps),
         upper_down_px=as_tensor(window.upper_down_px),
         lower_down_px=as_tensor(window.lower_down_px),
         gap_px=as_tensor(opening.gap_px()),
@@ -121,7 +134,7 @@ def _opening_state(window: Window, as_tensor: ToTensor) -> OpeningState:
 def _eye_states(
     rig: RigShape, fit: HeadFit, landmarks: Array, eyes: list[EyeLayer], as_tensor: ToTensor
 ) -> tuple[EyeState, EyeState]:
-    """Eyeballs in space, and the portrait's own gaze: the mean of both eyes, 0 where it can't be told from 0."""
+    """Eyeballs in space, and the portrait's own gaze: the mean of both eyes, less what can't be told from 0."""
     centres = rig.eye_centre + np.tensordot(fit.identity, rig.eye_identity, 1)
     centres = (centres @ fit.rotation.T + fit.translation)[::-1]  # the picture's left is the person's right
     px_per_cm = FOCAL * SIZE_PX / 2 / -centres[:, 2]
@@ -130,7 +143,7 @@ def _eye_states(
     ahead = project(centres + np.array([0, 0, EYE_RADIUS_CM], np.float32), SIZE_PX) + corners - rig_corners
     off = (landmarks[list(IRIS_CENTRE)] - ahead) / px_per_cm[:, None] / EYE_RADIUS_CM
     angle = np.degrees(np.arcsin(np.clip(off.mean(0), -0.5, 0.5)))
-    angle = np.where(np.abs(angle) < GAZE_DEAD_ZONE_DEG, 0, angle).clip(-20, 20)
+    angle = np.sign(angle) * np.clip(np.abs(angle) - GAZE_DEAD_ZONE_DEG, 0, 20)
     left, right = (
         EyeState(
             white=as_tensor(eye.white),
@@ -203,6 +216,9 @@ def _enamel_light(picture: Array, mouth: Opening, skin_light: Array) -> Array:
     inside = fill(np.concatenate([mouth.upper, mouth.lower[::-1]]), SIZE_PX, 1.0) > 0.9
     seen = picture[inside]
     bright = np.median(seen[seen.sum(1) >= np.percentile(seen.sum(1), 70)], axis=0) / 255
+    spread = float(bright.max() - bright.min()) / max(float(bright.max()), 1e-3)
+    if spread > 0.38 or float(bright.mean()) < 0.55 * float(skin_light.mean()):  # lips or shadow, no teeth
+        return skin_light
     return np.asarray(np.clip(bright / [0.80, 0.77, 0.71], 0.55, 1.2), np.float32)
 
 
@@ -213,4 +229,4 @@ def _skin_light(picture: Array, landmarks: Array) -> Array:
     luma = float(skin @ [0.3, 0.59, 0.11])
     tint = (skin / max(luma, 1e-3)) / np.array([1.20, 0.96, 0.82])
     level = np.clip(0.62 + 0.5 * luma, 0.62, 1.02)
-    return np.asarray(level * np.clip(tint, 0.75, 1.25) ** 0.5, np.float32)
+    return np.asarray(level * np.clip(tint, 0.5, 1.25) ** 0.8, np.float32)

@@ -61,6 +61,7 @@ class Window:
     lower: Array  # [53, 3, h, w] cm, motion of the lower sheet
     upper_bumps: Array  # [K, h, w] 0..1, share of a cell of the upper sheet in a downward shift of knot k
     lower_bumps: Array  # [K, h, w]
+    follow_bumps: Array  # [K, h, w], share of the upper sheet in a shift of the lower contour
     upper_down_px: Array  # [53, K] downward motion of the upper contour
     lower_down_px: Array  # [53, K]
     cm_per_px: float
@@ -186,8 +187,8 @@ def _face_motion(skin: Skin, landmarks: Array, box: Box) -> Array:
 def _window(skin: Skin, rig: RigShape, opening: Opening, face: Box, upper: Array) -> Window:
     """Solves both sheets near the opening; writes the upper one into `upper`."""
     lens = np.concatenate([opening.upper_arc, opening.lower_arc])
-    low = np.floor((lens.min(0) - 10) / CELL_PX).astype(int)
-    high = np.ceil((lens.max(0) + 10) / CELL_PX).astype(int)
+    low = np.floor((lens.min(0) - 12) / CELL_PX).astype(int)
+    high = np.ceil((lens.max(0) + 12) / CELL_PX).astype(int)
     box = Box(int(low[1]), int(low[0]), int(high[1] - low[1]), int(high[0] - low[0]))
     local = Box(box.top - face.top, box.left - face.left, box.height, box.width)
     border = local.cut(upper).reshape(-1, box.height, box.width).transpose(1, 2, 0)
@@ -220,10 +221,11 @@ def _window(skin: Skin, rig: RigShape, opening: Opening, face: Box, upper: Array
     at = np.round(opening.knots * (CONTOUR_POINTS - 1)).astype(int)
     upper_px = (upper_contour[:, at, :2] @ down * px_per_cm).astype(np.float32)
     lower_px = (lower_contour[:, at, :2] @ down * px_per_cm).astype(np.float32)
-    upper_bumps, lower_bumps = _bumps(opening, box)
+    upper_bumps, lower_bumps, follow_bumps = _bumps(opening, box)
     if not is_mouth:
         _close_lid(opening, local, upper, upper_px, lower_px, upper_bumps, 1 / px_per_cm)
-    return Window(opening, box, lower_sheet.copy(), upper_bumps, lower_bumps, upper_px, lower_px, 1 / px_per_cm)
+    bumps = (upper_bumps, lower_bumps, follow_bumps)
+    return Window(opening, box, lower_sheet.copy(), *bumps, upper_px, lower_px, 1 / px_per_cm)
 
 
 def _outside(px: Array, box: Box) -> NDArray[np.bool_]:
@@ -241,8 +243,9 @@ def _contour_motion(skin: Skin, rig: RigShape, ids: tuple[int, ...], knots: Arra
     return np.asarray(at[:, right - 1] * (1 - f) + at[:, right] * f, np.float32)
 
 
-def _bumps(opening: Opening, box: Box) -> tuple[Array, Array]:
-    """Of the upper and the lower sheet [K, h, w]: 1 on the sheet's contour at knot k, zero at both corners.
+def _bumps(opening: Opening, box: Box) -> tuple[Array, Array, Array]:
+    """Of the upper and the lower sheet [K, h, w]: 1 on the sheet's contour at knot k, zero at both corners. The third
+    is what the upper sheet takes of the lower contour's shift, so that both agree below the lens.
 
     On the sheet's own skin the shift fades softly across the lip or lid; in the lens beyond its contour, where the
     sheet is transparent, it fades evenly, so that nothing folds.
@@ -257,17 +260,28 @@ def _bumps(opening: Opening, box: Box) -> tuple[Array, Array]:
         np.interp(s, t, (line - opening.upper[0]) @ down)
         for line in (opening.upper, opening.lower, opening.upper_arc, opening.lower_arc)
     )
-    reach = (0.22 if opening.name == "mouth" else 0.30) * opening.width_px
+    mouth = opening.name == "mouth"
+    upper_stiff, upper_reach = (0.10, 0.22) if mouth else (0.0, 0.30)  # the lips move as a whole, so that they
+    lower_stiff, lower_reach = (0.18, 0.32) if mouth else (0.0, 0.30)  # don't swell; the skin around them gives
+
+    def share(beyond: Array, stiff: float, reach: float) -> Array:
+        return np.asarray(np.exp(-((np.maximum(beyond / opening.width_px - stiff, 0) / reach) ** 2)), np.float32)
+
     upper_share = np.where(
-        d < upper, np.exp(-(((upper - d) / reach) ** 2)), (lower_arc - d) / np.maximum(lower_arc - upper, 1)
+        d < upper, share(upper - d, upper_stiff, upper_reach), (lower_arc - d) / np.maximum(lower_arc - upper, 1)
     )
     lower_share = np.where(
-        d > lower, np.exp(-(((d - lower) / reach) ** 2)), (d - upper_arc) / np.maximum(lower - upper_arc, 1)
+        d > lower, share(d - lower, lower_stiff, lower_reach), (d - upper_arc) / np.maximum(lower - upper_arc, 1)
     )
     tents = np.stack([np.interp(s, opening.knots, row) for row in np.eye(len(opening.knots))])
     tents[[0, -1]] = 0
     tents = tents * ((s > 0) & (s < 1))
-    return tuple(np.asarray(tents * np.clip(share, 0, 1), np.float32) for share in (upper_share, lower_share))  # type: ignore[return-value]
+    ramp = np.clip((d - upper) / np.maximum(lower_arc - upper, 1), 0, 1)
+    follow = share(np.maximum(d, lower_arc) - lower, lower_stiff, lower_reach) * ramp
+    upper_bumps, lower_bumps, follow_bumps = (
+        np.asarray(tents * np.clip(part, 0, 1), np.float32) for part in (upper_share, lower_share, follow)
+    )
+    return upper_bumps, lower_bumps, follow_bumps
 
 
 def _close_lid(

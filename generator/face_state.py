@@ -19,6 +19,7 @@ class OpeningState:
     lower: Tensor  # [53, 3, h, w] cm: motion of the lower sheet of skin
     upper_bumps: Tensor  # [K, h, w]
     lower_bumps: Tensor  # [K, h, w]
+    follow_bumps: Tensor  # [K, h, w], of the upper sheet, for shifts of the lower contour
     upper_down_px: Tensor  # [53, K]
     lower_down_px: Tensor  # [53, K]
     gap_px: Tensor  # [K] in the portrait
@@ -64,6 +65,7 @@ class FaceState:
     position: Tensor  # [3, 256, 256] cm, camera space
     turn_weight: Tensor  # [256, 256]
     move_weight: Tensor  # [256, 256]
+    moves: Tensor  # [512, 512] 0 = a pixel that nothing can change, 1 = drawn anew in every frame
     upper: Tensor  # [53, 3 * h * w] cm: motion of the upper sheet
     face_box: tuple[int, int, int, int]  # top, left, height, width in cells
     pivot: Tensor  # [3] cm: the head turns about it

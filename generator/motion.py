@@ -29,6 +29,7 @@ QUIET_DB: Final = -68.0  # sound below this level (dB of full scale) is silence,
 GATE_ATTACK, GATE_RELEASE = 0.65, 0.4  # per frame
 ENDING: Final = (0.6, 0.25, 0.0)  # the last frames of a recording close the mouth
 ARTICULATION: Final = 1.15  # regression shrinks movements towards their mean
+CLOSING: Final = (0.15, 0.5)  # probability of a closure at which the lips begin to shut, and are shut
 DEEPEST_GAP_CM: Final = -0.06  # lips press, but don't pass through each other
 BROW_SHARE: Final = {"browInnerUp": 1.0, "browOuterUp": 0.7}
 LID_RANGE_DEG: Final = {"yaw": 35.0, "up": 22.0, "down": 23.0}  # eye rotation at which an eyeLook* shape is 1
@@ -155,7 +156,7 @@ class MotionModel:
         active = _smoothstep(float(reading.active[0, 0].sigmoid()), 0.35, 0.65) if heard else 0.0
         gate = state.gate + (GATE_ATTACK if active > state.gate else GATE_RELEASE) * (active - state.gate)
         gate = 0.0 if gate < 0.03 else gate
-        closed = _smoothstep(float(reading.closed[0, 0].sigmoid()), 0.35, 0.7)
+        closed = _smoothstep(float(reading.closed[0, 0].sigmoid()), *CLOSING)
         mouth = speech_mouth(reading.mouth[0, 0], closed, gate * closing, state.controls.expression_strength)
         living, living_state = step_living(
             state.living, state.controls, state.seed, loudness_db=loudness_db[0], active=active

@@ -17,6 +17,7 @@ from generator.audio_features import CHANNELS, FRAMES_PER_UNIT
 from generator.motion_mouth import MOUTH_AXES
 from generator.motion_visemes import VISEMES
 
+DROPOUT = 0.15  # in training
 DELAY_FRAMES = 3  # frame t is answered when unit t + 3 has been heard
 
 
@@ -110,6 +111,7 @@ class MotionNetwork(nn.Module):
         x = self.norm(x)
         remembered, hidden = self.memory(x, state.hidden)  # [B, T, width]
         x = F.gelu(self.mix(torch.cat([x, remembered], -1)))  # [B, T, width]
+        x = F.dropout(x, DROPOUT, self.training)
         flags = self.flags(x)  # [B, T, 2]
         reading = Reading(self.mouth(x), self.sound(x), flags[..., 0], flags[..., 1])
         return reading, NetworkState(tuple(histories), hidden)

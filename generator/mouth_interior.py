@@ -19,10 +19,11 @@ def draw_mouth(
     target = pixel_centres(window, opening.device)
     shade = _occlusion(opening)
     picture = mouth.cavity[:, None, None] * (0.35 + 0.65 * shade)
+    light = shade ** torch.tensor([0.92, 1.15, 1.25], device=shade.device)[:, None, None]  # red with depth
     lower_cm = mouth.lower_cm + weights @ mouth.lower_motion
     for sprite, centre, gain in ((mouth.lower_teeth, lower_cm, 0.80), (mouth.upper_teeth, mouth.upper_cm, 1.0)):
         layer = _place(sprite, centre, mouth.axes, mouth.cm_per_px, motion, target)
-        picture = picture * (1 - layer[3]) + layer[:3] * (shade * gain)
+        picture = picture * (1 - layer[3]) + layer[:3] * light * gain
     return picture
 
 
@@ -30,7 +31,7 @@ def _occlusion(opening: Tensor) -> Tensor:
     """[h, w] 0..1: light that reaches the teeth, little near the lips and in a narrow gap, least under the upper."""
     wide, near = _box_mean(opening, 7), _box_mean(opening, 3)
     under_lip = F.pad(near, (0, 0, 2, 0))[: near.shape[0]]  # shifted down: dark just below the upper lip
-    return (0.12 + 1.05 * wide.sqrt() * (0.5 + 0.5 * under_lip)).clamp(0, 1)
+    return (0.12 + 1.05 * wide**0.65 * (0.5 + 0.5 * under_lip)).clamp(0, 1)
 
 
 def _box_mean(field: Tensor, reach: int) -> Tensor:

@@ -95,6 +95,7 @@ def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Tensor:
         inside += sheet[3] * (sheet[:3] - inside)
         behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
     frame = behind + skin[3] * (skin[:3] - behind)
+    frame = face.picture + face.moves * (frame - face.picture)
     return frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 
@@ -105,10 +106,11 @@ def _upper_cells(
     top, left, height, width = face.face_box
     position = face.position.clone()
     position[:, top : top + height, left : left + width] += (weights @ face.upper).view(3, height, width)
-    for opening, (shift, _) in zip((*face.eyes, face.mouth), shifts, strict=True):
+    for opening, (shift, lower_shift) in zip((*face.eyes, face.mouth), shifts, strict=True):
         rows = slice(opening.top, opening.top + opening.height)
         columns = slice(opening.left, opening.left + opening.width)
         _push_down(position[:, rows, columns], opening, shift, opening.upper_bumps)
+        _push_down(position[:, rows, columns], opening, lower_shift, opening.follow_bumps)
     return place_cells(position, face.turn_weight, face.move_weight, motion)
 
 

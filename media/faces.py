@@ -32,6 +32,8 @@ MIN_SCORE = 0.5
 
 _SAME_FACE_OVERLAP = 0.3
 _SMALL_IMAGE_PX = 256
+"""Pictures with a shorter side are enlarged before detection, but not beyond this longer side:"""
+_LARGEST_ENLARGED_PX = 2048
 _MESH_CROP_SCALE = 2.0
 _MESH_CROP_PX = (256, 768)
 """Crops for the mesh are enlarged or reduced into this range of sides: it works on 192 px of face."""
@@ -52,7 +54,7 @@ class Face:
 def find_faces(image: Tensor, *, max_faces: int = 4) -> list[Face]:
     """The faces in a picture uint8 [3, H, W] RGB, large to small, at most `max_faces`."""
     picture = _picture(image)
-    scale = max(1.0, _SMALL_IMAGE_PX / min(picture.shape[:2]))
+    scale = max(1.0, min(_SMALL_IMAGE_PX / min(picture.shape[:2]), _LARGEST_ENLARGED_PX / max(picture.shape[:2])))
     shown = _resized(picture, round(picture.shape[0] * scale), round(picture.shape[1] * scale))
     with _lock:
         seen = _distinct(_detections(shown))

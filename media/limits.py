@@ -14,7 +14,7 @@ MAX_FRAME_PIXELS = 36_000_000
 MAX_DURATION_S = 12 * 3600
 """Latest presentation time, in seconds after the start of the file, that is still read."""
 
-MAX_STREAMS = 32
+MAX_STREAMS = 16
 """Streams (video, sound, subtitles, data) in one file; phones and cameras write up to ten."""
 
 MAX_FRAMES_PER_PACKET = 128
@@ -35,7 +35,7 @@ MAX_SAMPLES_PER_PACKET = 4_000_000
 MAX_PORTRAIT_BYTES = 64 * 2**20
 """Largest portrait file, in bytes."""
 
-MAX_ALLOCATION_BYTES = 256 * 2**20
+MAX_ALLOCATION_BYTES = 128 * 2**20
 """Largest single piece of memory that FFmpeg may take: a plane of the largest frame at 16 bits needs 72 MB, the
 index of 12 hours at 60 frames a second 83 MB. A small file can claim an index of gigabytes."""
 

@@ -85,10 +85,10 @@ class Completeness:
         dropped) are left out: a decoder would take one for the end.
         """
         for packet in self._container.demux():
-            if packet.size:
+            if packet.size or packet.dts is not None:
                 self._follow(packet, wanted)
-                if packet.stream_index == wanted.index:
-                    yield packet
+            if packet.size and packet.stream_index == wanted.index:
+                yield packet
         yield None
 
     def _follow(self, packet: av.Packet[Stream], wanted: Stream) -> None:

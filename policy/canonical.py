@@ -15,7 +15,12 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 def canonical_json(value: object) -> bytes:
     """UTF-8 JSON with sorted keys and no spaces; NaN and infinities raise ValueError."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return utf8(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
+
+
+def utf8(text: str) -> bytes:
+    """Bytes of any Python string; lone surrogates, which strangers can send in JSON, don't raise."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def strict_json_object(data: bytes) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from policy.consent_token import ConsentClaims
+
 
 @dataclass(frozen=True)
 class Denial:
@@ -37,6 +39,7 @@ class Decision:
     manifest_id: int | None = None
     consent_id: str = ""
     duration_s: float = 0.0
+    consent: ConsentClaims | None = field(default=None, repr=False)
 
     def explain(self) -> str:
         """Every reason with its remedy, one per line; for people."""

@@ -38,6 +38,7 @@ TOKEN_REMEDY = "Use the token exactly as its issuer handed it out."  # noqa: S10
 STATUS_REMEDY = "Try again when the issuer's status list can be had; without it nothing is allowed."
 LOG_REMEDY = "Ask the gate's operator; without a log entry nothing is allowed."
 
+WORKER_KEY_BYTES = 32
 Inspect = Callable[[bytes, bytes], MediaFacts]
 Token = TypeVar("Token")
 
@@ -85,6 +86,8 @@ class Gate:
 
         On an allow the caller owns the reserved use, and must see to it that it is consumed or refunded.
         """
+        if len(worker_key) != WORKER_KEY_BYTES:
+            raise ValueError(f"a worker's public key has {WORKER_KEY_BYTES} bytes, got {len(worker_key)}")
         now = self._clock()
         with suppress(PolicyError, sqlite3.Error):  # a use that cannot be given back now stays taken
             self._stores.ledger.recover(now)
@@ -206,6 +209,7 @@ class Gate:
             reservation_id=reservation_id,
             consent_id=facts.consent.jti if facts.consent else "",
             duration_s=facts.audio.duration_s if facts.audio else 0.0,
+            consent=facts.consent,
         )
         return decision, entry, facts
 

@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +27,7 @@ class HandOut:
         self.out = out
         self.part = out.with_name(f".{out.name}.{secrets.token_hex(6)}.part")
         self._overwrite = overwrite
-        self._published = False
+        self._copy: tuple[int, int] | None = None  # device and inode of what is or was about to appear
 
     @classmethod
     def prepare(cls, out: Path, *, overwrite: bool) -> HandOut:
@@ -54,8 +55,9 @@ class HandOut:
             shutil.copyfileobj(clip, copy, 1 << 20)
             copy.flush()
             os.fsync(copy.fileno())
+            status = os.fstat(copy.fileno())
+            self._copy = status.st_dev, status.st_ino
             self._appear(copy)
-        self._published = True
         folder = os.open(self.out.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -63,10 +65,12 @@ class HandOut:
             os.close(folder)
 
     def retract(self) -> None:
-        """Take back what is there of this clip; an older file that was not replaced stays."""
+        """Take back what is there of this clip; whatever else stands at the path stays."""
         self.part.unlink(missing_ok=True)
-        if self._published:
-            self.out.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            status = self.out.lstat()
+            if (status.st_dev, status.st_ino) == self._copy:
+                self.out.unlink()
 
     def _open(self) -> BinaryIO:
         """A file of mode 0600 in the target folder, without a name if possible, else `part`."""

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import StringConstraints
 
 from policy import strict_jws
-from policy.canonical import b64url
+from policy.canonical import b64url, utf8
 from policy.consent_token import Identifier, Seconds, Strict, Thumbprint, parse_claims
 from policy.keys import thumbprint
 
@@ -55,7 +55,7 @@ def proof_target(gate_id: str) -> str:
 
 def token_hash(token: str) -> str:
     """`ath`: base64url SHA-256 of the compact token (RFC 9449 section 4.2)."""
-    return b64url(hashlib.sha256(token.encode()).digest())
+    return b64url(hashlib.sha256(utf8(token)).digest())
 
 
 def sign_proof(key: Ed25519PrivateKey, *, consent: str, request_digest: str, gate_id: str, now: datetime) -> str:

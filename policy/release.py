@@ -150,9 +150,8 @@ class _Job:
         self._decision = decision
         self._hand_out = hand_out
         self._stages = stages
-        consent = authority.consent(decision.consent_id).claims
-        assert isinstance(consent, ConsentClaims)
-        self._consent = consent
+        assert decision.consent is not None
+        self._consent = decision.consent
         self._renewed_at = authority.clock()
         self._consumed = False
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from policy.canonical import digest_of, sha256_hex
+from policy.canonical import digest_of, sha256_hex, utf8
 from policy.proof_of_possession import sign_proof
 
 OUTPUT_SIZE_PX = 512
@@ -95,8 +95,8 @@ class RequestFacts:
         return cls(
             portrait_sha256=sha256_hex(request.portrait),
             audio_sha256=sha256_hex(request.audio),
-            consent_sha256=sha256_hex(request.consent.encode()),
-            accreditation_sha256=sha256_hex(request.accreditation.encode()),
+            consent_sha256=sha256_hex(utf8(request.consent)),
+            accreditation_sha256=sha256_hex(utf8(request.accreditation)),
             purpose=request.purpose,
             controls=request.controls,
             seed=request.seed,
@@ -105,7 +105,7 @@ class RequestFacts:
 
     def as_members(self) -> dict[str, Any]:
         """JSON members, as they are hashed and kept in the decision record."""
-        return {**asdict(self), "controls": self.controls.as_members()}
+        return {**vars(self), "controls": self.controls.as_members()}
 
     def digest(self) -> str:
         """base64url SHA-256 of the canonical request: what the researcher's proof signs as `req`."""

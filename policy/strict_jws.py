@@ -19,7 +19,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from policy.canonical import b64url_decode, canonical_json, strict_json_object
+from policy.canonical import b64url_decode, canonical_json, strict_json_object, utf8
 from policy.errors import TokenError
 from policy.keys import key_from_jwk, public_jwk, thumbprint
 
@@ -110,7 +110,7 @@ def time_faults(claims: Mapping[str, Any], *, iss: str, aud: str, now: datetime)
 
 def same(a: str, b: str) -> bool:
     """Constant-time comparison of two short strings."""
-    return hmac.compare_digest(a.encode(), b.encode())
+    return hmac.compare_digest(utf8(a), utf8(b))
 
 
 def _parse(token: str, *, typ: str, members: set[str], max_bytes: int) -> tuple[dict[str, Any], dict[str, Any]]:

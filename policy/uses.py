@@ -78,10 +78,12 @@ class ProcessIdentity:
     @classmethod
     def current(cls) -> ProcessIdentity:
         """This process."""
-        return cls(_host(), os.getpid(), _start_time(os.getpid()))
+        return _identity_of(os.getpid())
 
     def is_gone(self) -> bool:
         """True only when the process surely ended; False when it runs or cannot be seen from here."""
+        if self == ProcessIdentity.current():
+            return False
         return bool(self.host) and self.host == _host() and _start_time(self.pid) != self.started
 
 
@@ -210,6 +212,12 @@ class UseLedger:
             raise ReleaseError(
                 "the reserved use is gone: its lease ran out or it was settled by another process; run again"
             )
+
+
+@cache
+def _identity_of(pid: int) -> ProcessIdentity:
+    """Of this process, by its id, so that a forked child asks anew."""
+    return ProcessIdentity(_host(), pid, _start_time(pid))
 
 
 @cache

@@ -206,7 +206,10 @@ def _undecided_credentials(evidence: Evidence) -> bool:
 
 def _why_open(evidence: Evidence) -> str:
     if evidence.repository is not None and evidence.repository.same_content is False:
-        return "The mark of a release is there, but the picture is not that release's: a mark alone can be copied."
+        return (
+            "The watermark names a release, but the picture is not that release's, frame for frame: it was cropped or "
+            "painted over, or the mark was copied onto other content. Compare it with the registered clip."
+        )
     if evidence.video_id is None and evidence.audio_id is not None:
         return "The sound carries the mark of a release, the picture does not: one of the two was replaced."
     if _undecided_credentials(evidence):
@@ -238,7 +241,7 @@ def _conflicts(evidence: Evidence) -> tuple[str, ...]:
         found.append(
             f"The mark names release {repository.manifest_id:016x}, but the picture is not that release's "
             f"(fingerprint distance {repository.fingerprint_distance:.2f}, same clip up to {MATCH_DISTANCE:.2f}): "
-            "either the mark was copied onto other content, or the release was cropped or painted over."
+            "it was cropped or painted over, or the mark was copied onto other content."
         )
     if credentials is not None and credentials.state == "untrusted" and evidence.video_id is not None:
         found.append("The mark is this authority's, the manifest is signed by someone it does not trust.")

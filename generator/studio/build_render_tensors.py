@@ -106,6 +106,9 @@ def mouth_sprite(rig: RigMesh, *, upper: bool) -> tuple[NDArray[np.uint8], Array
             light = 0.55 + 0.35 * max(float(normal[2]), 0.0) + 0.15 * float(normal[1])
             colour = np.array([0.66, 0.33, 0.32]) * light * (0.22 + 0.68 * depth)
         cv2.fillConvexPoly(rgba, np.round(px[triangle] * 16).astype(np.int32), (*colour.tolist(), 1.0), cv2.LINE_8, 4)
+    backed = cv2.morphologyEx(rgba, cv2.MORPH_CLOSE, np.ones((15, 15)))  # no black slits between the teeth
+    backed[..., :3] *= 0.62
+    rgba = np.where(rgba[..., 3:] > 0, rgba, backed)
     rgba = cv2.resize(cv2.GaussianBlur(rgba, (0, 0), 1.6), (columns, rows), interpolation=cv2.INTER_AREA)
     rgba[..., :3] /= np.maximum(rgba[..., 3:], 1e-3)
     return (rgba.clip(0, 1) * 255).round().astype(np.uint8).transpose(2, 0, 1).copy(), centre

@@ -88,18 +88,27 @@ def _by_spectrum(features: Tensor) -> Tensor:
     return features.float().reshape(*features.shape[:2], FRAMES_PER_UNIT, CHANNELS)
 
 
-def mask_features(features: Tensor, rng: np.random.Generator) -> Tensor:
-    """SpecAugment: two bands and two short stretches of each clip are blanked; a random gain per band."""
+def vary_features(features: Tensor, rng: np.random.Generator) -> Tensor:
+    """Other speakers and microphones: vocal tracts 0.86 to 1.16 as long, tilted spectra, blanked bands and moments.
+
+    Vocal tract length perturbation after Jaitly and Hinton, 2013; masking after SpecAugment (Park et al., 2019).
+    """
     features = features.clone()
-    gain = torch.from_numpy(rng.normal(0, 0.15, (len(features), 1, 1, MEL_BANDS))).float()
-    features[..., :MEL_BANDS] += gain
+    bands = torch.arange(MEL_BANDS, dtype=torch.float32)
     for clip in features:
+        at = (bands * float(rng.uniform(0.86, 1.16)) + float(rng.uniform(-1.0, 1.0))).clamp(0, MEL_BANDS - 1.001)
+        low, part = at.long(), at.frac()
+        spectrum = clip[..., :MEL_BANDS]
+        tilt = torch.from_numpy(np.interp(bands, np.linspace(0, MEL_BANDS - 1, 5), rng.normal(0, 0.3, 5))).float()
+        clip[..., :MEL_BANDS] = spectrum[..., low] * (1 - part) + spectrum[..., low + 1] * part + tilt
         for _ in range(2):
-            low, width = int(rng.integers(0, MEL_BANDS)), int(rng.integers(0, 6))
-            clip[..., low : min(low + width, MEL_BANDS)] = 0
-            at, length = int(rng.integers(0, len(clip))), int(rng.integers(0, 4))
-            clip[at : at + length] = clip[at : at + length].mean((0, 1), keepdim=True) if length else 0
-    return features
+            first, width = int(rng.integers(0, MEL_BANDS)), int(rng.integers(0, 7))
+            clip[..., first : min(first + width, MEL_BANDS)] = 0
+            start, length = int(rng.integers(0, len(clip))), int(rng.integers(0, 3))
+            if length:
+                clip[start : start + length] = clip[start : start + length].mean((0, 1), keepdim=True)
+    noise = torch.from_numpy(rng.normal(0, 1, features.shape).astype(np.float32))
+    return features + noise * float(rng.uniform(0, 0.2))
 
 
 def losses(reading: Reading, batch: Batch) -> dict[str, Tensor]:
@@ -197,7 +206,7 @@ def train(args: argparse.Namespace) -> None:
         optimiser.param_groups[0]["lr"] = args.rate * ramp
         batch = examples.draw(rng, args.batch, args.real, args.frames)
         with torch.autocast("cpu", torch.bfloat16):
-            reading, _ = network(mask_features(batch.features, rng), network.start(len(batch.features)))
+            reading, _ = network(vary_features(batch.features, rng), network.start(len(batch.features)))
         parts = losses(Reading(*(value.float() for value in vars(reading).values())), batch)
         optimiser.zero_grad()
         torch.autograd.backward(torch.stack(list(parts.values())).sum())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 pytest.importorskip("soundfile", reason="the studio needs soundfile (pip install '.[training]')")
 
@@ -58,6 +59,15 @@ def test_a_packed_checkpoint_rebuilds_the_motion_model(folder: Path) -> None:
     model = MotionModel.from_tensors(tensors, config["motion"])
     assert sum(p.numel() for p in model.network.parameters()) == sum(t.numel() for t in tensors.values())
     assert isinstance(model.network.mouth.weight, torch.Tensor)
+
+
+def test_packing_prefixes_every_name_once(tmp_path: Path) -> None:
+    for name, key in (("motion", "a.weight"), ("render", "render.a")):
+        (tmp_path / f"{name}.json").write_text("{}")
+        save_file({key: torch.zeros(2)}, tmp_path / f"{name}.safetensors")
+    pack({name: tmp_path / name for name in ("motion", "render")}, tmp_path / "out.safetensors")
+    with safe_open(tmp_path / "out.safetensors", "pt") as file:
+        assert sorted(file.keys()) == ["motion.a.weight", "render.a"]
 
 
 def test_packing_names_the_missing_file(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def no_face() -> Tensor:
 
 def test_no_face_is_found_where_there_is_none() -> None:
     assert find_faces(no_face()) == []
-    assert find_faces(torch.full((3, 200, 200), 128, dtype=torch.uint8)) == []
+    for height, width in ((200, 200), (1, 1), (1, 9000), (9000, 2)):
+        assert find_faces(torch.full((3, height, width), 128, dtype=torch.uint8)) == []
 
 
 def test_one_face_is_found_with_478_landmarks_inside_its_box(portrait: Tensor) -> None:

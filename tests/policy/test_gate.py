@@ -417,6 +417,20 @@ def test_a_damaged_database_allows_nothing(simulator: GateSimulator, monkeypatch
         simulator.decide(request)
 
 
+def test_text_that_is_no_text_is_refused_like_any_other(simulator: GateSimulator, refused: Refusals) -> None:
+    consent = simulator.consent()
+    request = replace(simulator.request(consent), purpose="\ud800", accreditation="\udfff.a.b")
+    rules = {"accreditation.malformed", "consent.other_purpose", "request.unknown_purpose", "proof.other_request"}
+    refused(request, rules, consent)
+
+
+def test_a_worker_key_of_another_size_is_a_mistake_and_takes_no_use(simulator: GateSimulator) -> None:
+    consent = simulator.consent()
+    with pytest.raises(ValueError, match="32 bytes"):
+        simulator.gate.decide(simulator.request(consent), worker_key=b"short")
+    assert simulator.used(consent) == 0
+
+
 def test_request_facts_hash_equal_requests_equally(simulator: GateSimulator) -> None:
     now, key = START, simulator.researcher
     one = sign_request(key, b"p", b"a", "c", "r", gate_id="g", purpose="x", now=now, controls=Controls(distance=1))

@@ -204,7 +204,6 @@ def _mouth_state(
         lower_motion=as_tensor(jaw @ fit.rotation.T),
         axes=as_tensor(axes),
         cm_per_px=cm_per_px,
-        light=as_tensor(light),
         cavity=as_tensor(np.array([62, 22, 20], np.float32) * light),
     )
 

@@ -50,7 +50,6 @@ class MouthState:
     lower_motion: Tensor  # [53, 3] cm
     axes: Tensor  # [2, 3] the sprites' right and down, camera space
     cm_per_px: float
-    light: Tensor  # [3] of the skin, 1 = bright neutral
     cavity: Tensor  # [3] colour 0..255
 
 

@@ -6,7 +6,7 @@ FOLDER holds `rig/` (the full rig) and `grid/` (eleven clips of GRID with tracke
 it speed, background and bits are measured with the small rig of the tests on the demo portrait.
 
 Re-enactment: frame 0 of a clip is encoded, driven with the tracked motion of the others, and compared with them
-inside the outline of the face and of the lips, in a 384 px crop of 1.9 face heights, from the fourth frame on.
+inside the outline of the face and of the lips, in the 512 px working picture, from the fourth frame on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from media import read_frames, read_portrait
 ROOT = Path(__file__).resolve().parents[1]
 SMALL_RIG = ROOT / "tests" / "generator" / "fixtures" / "render_small.safetensors"
 PORTRAIT = ROOT / "vasari" / "demo" / "portrait.png"
-TRACK_PX, TRACK_HEIGHTS = 384, 1.9  # crop in which the tracks were fitted
+TRACK_PX = 384  # side of the crop in which the tracks were fitted
 BLOCK = 16
 Rows = dict[str, dict[str, Any]]
 

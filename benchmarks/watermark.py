@@ -173,8 +173,8 @@ def measure_clip(frames: Tensor, manifest_id: int, only: str, tally: Tally) -> N
             detection = detect_video([block], [KEY])
             spent_ms = (time.process_time() - start) * 1000
             results.setdefault(name, []).append(detection.payload == payload if source is marked else detection.found)
-            if source is marked and detection.found and detection.seconds_used < 3.1:
-                tally.add("detect_quick_ms", spent_ms)
+            if source is marked and detection.found and "crop" not in name:
+                tally.add("detect_uncropped_ms", spent_ms)
             if source is frames:
                 tally.add("detect_full_search_ms_per_frame", spent_ms / len(received))
 
@@ -222,7 +222,7 @@ UNITS = {
     "embed_ms_per_frame": "ms CPU",
     "psnr_db": "dB luma",
     "ssim": "luma",
-    "detect_quick_ms": "ms CPU",
+    "detect_uncropped_ms": "ms CPU",
     "detect_full_search_ms_per_frame": "ms CPU",
     "embed_ms_per_s": "ms CPU per s",
     "detect_ms_per_s": "ms CPU per s",

@@ -30,7 +30,7 @@ from generator.working_picture import SIZE_PX, WorkingPicture, take_working_pict
 
 MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 28.0, 25.0, 30.0
 EYE_RADIUS_CM = 1.5
-GAZE_DEAD_ZONE_DEG = 6.0
+GAZE_DEAD_ZONE_DEG = np.array([8.0, 14.0])  # yaw, pitch: narrow eyes hide where the iris's centre is
 Array = NDArray[np.float32]
 ToTensor = Callable[[Array], Tensor]
 
@@ -71,6 +71,7 @@ def encode_portrait(
         position=as_tensor(_positions(fields)),
         turn_weight=as_tensor(fields.turn_weight),
         move_weight=as_tensor(fields.move_weight),
+        moves=as_tensor(_moving_pixels(fields)),
         upper=as_tensor(fields.upper.reshape(len(fields.upper), -1)),
         face_box=(box.top, box.left, box.height, box.width),
         pivot=as_tensor(fit.translation),
@@ -92,6 +93,13 @@ def _check_pose(fit: HeadFit) -> None:
                 f"the head is {name} by {abs(value):.0f} degrees, at most {limit:.0f} work;"
                 " use a portrait that faces the camera"
             )
+
+
+def _moving_pixels(fields: Fields) -> Array:
+    """[512, 512]: zero where both weights are next to nothing, as on the shoulders at the picture's edge."""
+    weight = cv2.resize(np.maximum(fields.turn_weight, fields.move_weight), (SIZE_PX, SIZE_PX))
+    t = np.clip(weight / 0.06, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def _positions(fields: Fields) -> Array:
@@ -126,7 +134,7 @@ def _opening_state(window: Window, as_tensor: ToTensor) -> OpeningState:
 def _eye_states(
     rig: RigShape, fit: HeadFit, landmarks: Array, eyes: list[EyeLayer], as_tensor: ToTensor
 ) -> tuple[EyeState, EyeState]:
-    """Eyeballs in space, and the portrait's own gaze: the mean of both eyes, 0 where it can't be told from 0."""
+    """Eyeballs in space, and the portrait's own gaze: the mean of both eyes, less what can't be told from 0."""
     centres = rig.eye_centre + np.tensordot(fit.identity, rig.eye_identity, 1)
     centres = (centres @ fit.rotation.T + fit.translation)[::-1]  # the picture's left is the person's right
     px_per_cm = FOCAL * SIZE_PX / 2 / -centres[:, 2]
@@ -135,7 +143,7 @@ def _eye_states(
     ahead = project(centres + np.array([0, 0, EYE_RADIUS_CM], np.float32), SIZE_PX) + corners - rig_corners
     off = (landmarks[list(IRIS_CENTRE)] - ahead) / px_per_cm[:, None] / EYE_RADIUS_CM
     angle = np.degrees(np.arcsin(np.clip(off.mean(0), -0.5, 0.5)))
-    angle = np.where(np.abs(angle) < GAZE_DEAD_ZONE_DEG, 0, angle).clip(-20, 20)
+    angle = np.sign(angle) * np.clip(np.abs(angle) - GAZE_DEAD_ZONE_DEG, 0, 20)
     left, right = (
         EyeState(
             white=as_tensor(eye.white),
@@ -196,7 +204,6 @@ def _mouth_state(
         lower_motion=as_tensor(jaw @ fit.rotation.T),
         axes=as_tensor(axes),
         cm_per_px=cm_per_px,
-        light=as_tensor(light),
         cavity=as_tensor(np.array([62, 22, 20], np.float32) * light),
     )
 

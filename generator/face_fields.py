@@ -136,8 +136,8 @@ def _head_weights(landmarks: Array) -> tuple[Array, Array]:
     centre_x = float((oval[:, 0].max() + oval[:, 0].min()) / 2)
     y, x = np.mgrid[0:GRID, 0:GRID].astype(np.float32) * CELL_PX + CELL_PX / 2
     side = _smooth_step((np.abs(x - centre_x) / half_width - 0.8) / 0.7)
-    start = chin[1] - 0.02 * height - 0.22 * height * side
-    end = np.minimum(start + 0.5 * height, SIZE_PX)
+    start = chin[1] - 0.02 * height - 0.33 * height * side  # beside the neck, shoulders begin higher
+    end = np.minimum(start + (0.5 - 0.1 * side) * height, SIZE_PX)
     turn = 1 - _smooth_step((y - start) / np.maximum(end - start, 1))
     start = chin[1] - 0.05 * height
     move = 1 - _smooth_step((y - start) / max(SIZE_PX - start, 1))

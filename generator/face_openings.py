@@ -59,13 +59,6 @@ class Opening:
         gap = (self.lower - self.upper) @ down
         return np.maximum(np.interp(self.knots, at, gap), 0).astype(np.float32)
 
-    def upper_sheet_hole(self) -> Array:
-        """Polygon in which the upper sheet is transparent."""
-        return np.concatenate([self.upper, self.lower_arc[::-1]])
-
-    def lower_sheet_hole(self) -> Array:
-        return np.concatenate([self.upper_arc, self.lower[::-1]])
-
     def skin_below(self) -> Array:
         """Polygon of the lower sheet's skin inside the lens."""
         return np.concatenate([self.middle(), self.lower_arc[::-1]])

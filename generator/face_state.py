@@ -50,7 +50,6 @@ class MouthState:
     lower_motion: Tensor  # [53, 3] cm
     axes: Tensor  # [2, 3] the sprites' right and down, camera space
     cm_per_px: float
-    light: Tensor  # [3] of the skin, 1 = bright neutral
     cavity: Tensor  # [3] colour 0..255
 
 
@@ -65,6 +64,7 @@ class FaceState:
     position: Tensor  # [3, 256, 256] cm, camera space
     turn_weight: Tensor  # [256, 256]
     move_weight: Tensor  # [256, 256]
+    moves: Tensor  # [512, 512] 0 = a pixel that nothing can change, 1 = drawn anew in every frame
     upper: Tensor  # [53, 3 * h * w] cm: motion of the upper sheet
     face_box: tuple[int, int, int, int]  # top, left, height, width in cells
     pivot: Tensor  # [3] cm: the head turns about it

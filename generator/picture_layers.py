@@ -132,7 +132,8 @@ def clean_lower_lid(texture: Array, landmarks: Array, opening: Opening) -> None:
     centre = landmarks[IRIS_CENTRE[which]]
     radius = float(np.mean(np.linalg.norm(landmarks[list(IRIS_RIM[which])] - centre, axis=1)))
     down = np.array([-opening.along[1], opening.along[0]], np.float32)
-    band = fill(np.concatenate([opening.lower - 1.5 * down, (opening.lower + 2.5 * down)[::-1]]), TEXTURE_PX, TEXELS)
+    eye = np.concatenate([opening.upper, (opening.lower + 2.5 * down)[::-1]])
+    band = fill(eye, TEXTURE_PX, TEXELS)  # down from the upper lid: the filling must not start from the iris itself
     y, x = np.mgrid[0:TEXTURE_PX, 0:TEXTURE_PX].astype(np.float32)
     near = np.hypot(x - centre[0] * TEXELS, y - centre[1] * TEXELS) < 1.35 * radius * TEXELS
     low, high = ((centre + sign * 2.2 * radius) * TEXELS for sign in (-1, 1))
@@ -151,10 +152,12 @@ def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> E
     y, x = np.mgrid[0 : patch.shape[0], 0 : patch.shape[1]].astype(np.float32)
     local = (centre - np.array([box.left, box.top]) * CELL_PX) * TEXELS - 0.5
     distance = np.hypot(x - local[0], y - local[1]) / (radius * TEXELS)
-    open_inside = cv2.erode(opening_mask, np.ones((3, 3)), iterations=1) > 0.9
+    open_inside = cv2.erode(opening_mask, np.ones((3, 3))) > 0.9
+    well_inside = cv2.erode(opening_mask, np.ones((5, 3))) > 0.9  # the lids' dark edges are no part of the iris
     white = _white_of_eye(patch, open_inside, distance)
-    iris = _whole_iris(patch, open_inside, distance, local)
-    alpha = np.clip((1.22 - distance) / 0.16, 0, 1)
+    iris = _whole_iris(patch, well_inside, distance, local)
+    seen = cv2.GaussianBlur(well_inside.astype(np.float32), (0, 0), 1.0)
+    alpha = np.clip((1.06 + 0.14 * seen - distance) / 0.14, 0, 1)  # softer rim where the portrait shows it
     alpha = alpha * alpha * (3 - 2 * alpha)
     white, iris = (np.ascontiguousarray(a.transpose(2, 0, 1), np.float32) for a in (white, iris))
     return EyeLayer(white, iris, alpha[None].astype(np.float32), centre.astype(np.float32), radius)
@@ -169,9 +172,10 @@ def _white_of_eye(patch: Array, inside: NDArray[np.bool_], distance: Array) -> A
         skin = patch.reshape(-1, 3).mean(0)
         return np.broadcast_to(0.5 * skin + 90, patch.shape).astype(np.float32)
     filled = _push_pull(patch * seen[..., None], seen)
-    # a pale, slightly grey floor: dark lash pixels must not spread over the eyeball
-    bright = np.percentile(patch[seen > 0].reshape(-1, 3), 75, axis=0)
-    filled = np.maximum(filled, 0.78 * bright)
+    # evened out and lifted: dark lash pixels must not spread over the eyeball
+    bright = np.percentile(patch[seen > 0].reshape(-1, 3), 80, axis=0)
+    bright = 0.8 * bright + 0.2 * bright.max()  # a little whiter than narrow, shaded eyes show it
+    filled = np.maximum(filled, 0.80 * bright)
     keep = cv2.GaussianBlur(seen, (0, 0), 1.0)[..., None] * seen[..., None]
     return np.asarray(keep * patch + (1 - keep) * cv2.GaussianBlur(filled, (0, 0), 1.5), np.float32)
 
@@ -184,7 +188,10 @@ def _whole_iris(patch: Array, inside: NDArray[np.bool_], distance: Array, centre
     overall = patch[seen].mean(0) if seen.any() else np.array([60, 45, 40], np.float32)
     for ring in range(16):
         at = seen & (rings == ring)
-        ring_colour[ring] = np.median(patch[at], 0) if at.sum() > 6 else (ring_colour[ring - 1] if ring else overall)
+        if ring < 12 and at.sum() > 6:  # beyond the rim what is seen may be white of the eye
+            ring_colour[ring] = np.percentile(patch[at], 40, axis=0)
+        else:
+            ring_colour[ring] = ring_colour[ring - 1] if ring else overall
     smooth = np.stack([np.interp(distance * 12 - 0.5, np.arange(16), ring_colour[:, c]) for c in range(3)], -1)
     flip = np.array([[1, 0, 0], [0, -1, 2 * centre[1]]], np.float32)
     size = (patch.shape[1], patch.shape[0])

@@ -95,6 +95,7 @@ def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Tensor:
         inside += sheet[3] * (sheet[:3] - inside)
         behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
     frame = behind + skin[3] * (skin[:3] - behind)
+    frame = face.picture + face.moves * (frame - face.picture)
     return frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 

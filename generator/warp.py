@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,8 +17,17 @@ STRIPS = 4
 def pixel_centres(window: tuple[int, int, int, int], device: torch.device, step: int = 1) -> Tensor:
     """[2, h, w] = x, y of every `step`-pixel square's centre in a window left, top, right, bottom."""
     left, top, right, bottom = window
-    x = torch.arange(left, right, step, device=device, dtype=torch.float32) + step / 2
-    y = torch.arange(top, bottom, step, device=device, dtype=torch.float32) + step / 2
+    grid = _grid(right - left, bottom - top, step, device)
+    if (left, top) == (0, 0):
+        return grid
+    return grid + torch.tensor([[[float(left)]], [[float(top)]]], device=device)
+
+
+@functools.lru_cache(maxsize=64)
+def _grid(width: int, height: int, step: int, device: torch.device) -> Tensor:
+    """Shared by all frames; never written to."""
+    x = torch.arange(0, width, step, device=device, dtype=torch.float32) + step / 2
+    y = torch.arange(0, height, step, device=device, dtype=torch.float32) + step / 2
     return torch.stack([x[None].expand(len(y), -1), y[:, None].expand(-1, len(x))])
 
 

@@ -81,11 +81,6 @@ class RigMesh:
                 b[self.index[n]] = w
         return b
 
-    def smoothing(self) -> sp.csr_matrix:
-        """Row-stochastic matrix that averages a vertex with its neighbours."""
-        a = self.vertex_faces @ self.vertex_faces.T
-        return sp.diags(1 / np.asarray(a.sum(1)).ravel()) @ a
-
     def eye_centre(self, v: Array, side: int) -> NDArray[np.float64]:
         """[3] cm, centre of the sphere through the sclera; side 0 = person's left, 1 = right."""
         first = EYEBALL_FIRST_VERTEX[side]

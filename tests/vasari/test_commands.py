@@ -66,6 +66,20 @@ def test_a_name_never_enters_the_token(lab: Lab) -> None:
     assert "Nobody" not in consent.read_text()
 
 
+def test_a_researcher_is_named_by_their_accreditation_without_showing_a_key(lab: Lab, tmp_path: Path) -> None:
+    by_key = lab.json("consent", "show", lab.issue("by-key.jwt"))
+    by_token = lab.json("consent", "show", lab.issue("by-token.jwt", "--grantee", lab.folder / "accreditation.jwt"))
+    assert by_token["researcher_thumbprint"] == by_key["researcher_thumbprint"]
+    forged = tmp_path / "forged.jwt"
+    forged.write_text((lab.folder / "accreditation.jwt").read_text().strip()[:-4] + "AAAA")
+    refused = lab.run(
+        "consent", "issue", "--subject", "x", "--portrait", forged, "--grantee", forged, "--purpose", "demonstration",
+        "--out", tmp_path / "never.jwt",
+    )  # fmt: skip
+    assert refused.exit_code == Exit.VERIFICATION_FAILED
+    assert not (tmp_path / "never.jwt").exists()
+
+
 def test_impossible_terms_are_a_usage_error(lab: Lab) -> None:
     result = lab.run("consent", "issue", "--purpose", "anything", "--subject", "x")
     assert result.exit_code == Exit.USAGE

@@ -144,3 +144,12 @@ def test_every_text_colour_has_enough_contrast(scheme: int) -> None:
         for ground in ("paper", "card", "wash"):
             light, dark = sorted((luminance(colours[text]), luminance(colours[ground])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
+def test_every_row_of_a_scan_leads_to_its_evidence() -> None:
+    clips = [audit(evidence, path=f"{name}.mp4") for name, evidence in EVIDENCE.items()]
+    tags = Page(scan_page(clips, (), made_at=NOW)).tags
+    targets = {attributes["id"] for _, attributes in tags if attributes.get("id")}
+    links = [attributes["href"] for tag, attributes in tags if tag == "a"]
+    assert len(links) == len(clips)
+    assert {(link or "").removeprefix("#") for link in links} == targets

@@ -44,14 +44,14 @@ def open_auditor(session: Session, trust: Path | None = None) -> Iterator["ClipA
 
 def read_anchors(public: Path) -> "TrustAnchors":
     """The root certificates in an authority's public folder."""
-    from provenance import TrustAnchors
+    from provenance import ProvenanceError, TrustAnchors
 
     try:
         return TrustAnchors(
             manifest_pem=(public / CLAIM_ROOT).read_text(encoding="ascii"),
             tsa_pem=(public / TIME_ROOT).read_text(encoding="ascii"),
         )
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, ProvenanceError) as error:
         raise CommandError(
             f"{public}: expected the public folder of an authority with {CLAIM_ROOT} and {TIME_ROOT} ({error})"
         ) from error

@@ -26,7 +26,7 @@ def consent() -> None:
 @consent.command(short_help="Issue a consent token.")
 @click.option("--subject", required=True, help="The depicted person's name; kept by the authority, not in the token.")
 @click.option("--portrait", type=FILE, required=True, help="The only portrait that may be used.")
-@click.option("--grantee", type=FILE, required=True, help="Key file of the researcher who may use it.")
+@click.option("--grantee", type=FILE, required=True, help="Who may use it: their accreditation token, or key file.")
 @purpose_option(help_text="What it is for. Repeatable.", required=True)
 @click.option("--audio", type=FILE, multiple=True, help="Allow only this recording; any when left out. Repeatable.")
 @click.option("--max-seconds", type=click.IntRange(1, 3600), default=30, show_default=True, help="Longest clip.")
@@ -41,7 +41,7 @@ def issue(session: Session, out: Path, **terms: Any) -> None:
 
     \b
     Example:
-      vasari consent issue --subject "Jane Doe" --portrait jane.png --grantee researcher.pem \\
+      vasari consent issue --subject "Jane Doe" --portrait jane.png --grantee accreditation.jwt \\
         --purpose detector-evaluation --max-seconds 30 --uses 5 --days 30 --out consent.jwt
     """
     issued = issue_consent(session.state, out=out, **terms)
@@ -156,7 +156,7 @@ def issue_consent(
     out: Path,
 ) -> dict[str, Any]:
     """Issue the token into `out` (mode 0600); its terms, for people and JSON."""
-    from policy import Authority, ConsentTerms, read_private_key, thumbprint
+    from policy import Authority, ConsentTerms
 
     if out.exists():
         raise CommandError(f"{out}: exists already; tokens are never overwritten, choose another name")
@@ -165,7 +165,7 @@ def issue_consent(
             ConsentTerms(
                 subject=subject,
                 portrait=portrait.read_bytes(),
-                researcher_jkt=thumbprint(read_private_key(grantee)),
+                researcher_jkt=_thumbprint_of(authority, grantee),
                 purposes=tuple(dict.fromkeys(purpose)),
                 uses=uses,
                 max_seconds=max_seconds,
@@ -178,6 +178,22 @@ def issue_consent(
         write_text(out, token + "\n", mode=0o600)
         issued = authority.consent(str(claims_of(token, out)["jti"]))
         return describe_consent(authority, issued) | {"token": str(out), "portrait": str(portrait)}
+
+
+def _thumbprint_of(authority: "Authority", grantee: Path) -> str:
+    """The key that a consent is bound to; nobody has to hand out a private key to be named."""
+    from policy import UnknownTokenError, read_private_key, thumbprint
+
+    text = read_token(grantee)
+    if text.startswith("-----BEGIN"):
+        return thumbprint(read_private_key(grantee))
+    try:
+        issued = authority.accreditation(str(claims_of(text, grantee).get("jti", "")))
+    except UnknownTokenError as error:
+        raise CommandError(f"{grantee}: {error}", Exit.VERIFICATION_FAILED) from error
+    if issued.token != text:
+        raise CommandError(f"{grantee}: not the token that was issued; it was changed", Exit.VERIFICATION_FAILED)
+    return issued.claims.cnf.jkt
 
 
 def describe_consent(authority: "Authority", issued: "IssuedToken") -> dict[str, Any]:

@@ -25,9 +25,10 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.foundation import commit, hardware
-from policy import Authority, ConsentTerms, GenerationRequest, open_sealed, seal_weights, sign_request, thumbprint
+from policy import Authority, ConsentTerms, GenerationRequest, seal_weights, sign_request, thumbprint
 from policy.broker import WorkerKey
 from policy.media_facts import inspect_media
+from policy.seal import open_sealed
 
 DEMO = Path(__file__).resolve().parents[1] / "vasari" / "demo"
 DECISIONS, INSPECTIONS, LOADS = 400, 10, 15

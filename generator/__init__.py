@@ -1,10 +1,12 @@
 """Talking-face generation: one portrait and one voice become frames. Built from tensors, never from files."""
 
+from generator.audio_features import AUDIO_RATE
 from generator.controls import EMOTIONS, Controls
 from generator.errors import GeneratorError
 from generator.face_state import FaceState
-from generator.generator import AUDIO_RATE, FPS, Generator
+from generator.generator import Generator
 from generator.motion_block import MotionBlock, MotionState
+from generator.motion_processes import FPS
 from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 from generator.working_picture import SIZE_PX
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RATE = 16_000
+AUDIO_RATE = 16_000
 UNIT = 640  # samples of one video frame at 25 frames per second
 HOP, WINDOW, FFT = 160, 400, 512
 MEL_BANDS = 40
@@ -41,7 +41,7 @@ def mel_bank(bands: int = MEL_BANDS, low_hz: float = 60.0, high_hz: float = 7600
     ends = 2595 * torch.log10(1 + to_mel / 700)
     mels = torch.linspace(float(ends[0]), float(ends[1]), bands + 2, dtype=torch.float64)
     edges = 700 * (10 ** (mels / 2595) - 1)
-    hz = torch.linspace(0, RATE / 2, FFT // 2 + 1, dtype=torch.float64)[:, None]
+    hz = torch.linspace(0, AUDIO_RATE / 2, FFT // 2 + 1, dtype=torch.float64)[:, None]
     rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
     bank = torch.minimum(rising, falling).clamp_min(0)

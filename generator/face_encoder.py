@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generator.errors import GeneratorError
-from generator.face_fields import CELL_PX, GRID, Fields, Window, build_fields
+from generator.face_fields import GRID, Fields, Window, build_fields
 from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
 from generator.face_openings import Opening, fill, find_openings
 from generator.face_state import EyeState, FaceState, MouthState, OpeningState
@@ -26,7 +26,7 @@ from generator.picture_layers import (
     whole_pixels,
 )
 from generator.rig_fit import FOCAL, HEAD_CENTRE, HeadFit, RigShape, fit_head, project
-from generator.working_picture import SIZE_PX, WorkingPicture, take_working_picture
+from generator.working_picture import CELL_PX, SIZE_PX, WorkingPicture, take_working_picture
 
 MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 28.0, 25.0, 30.0
 EYE_RADIUS_CM = 1.5
@@ -77,7 +77,6 @@ def encode_portrait(
         pivot=as_tensor(fit.translation),
         face_width_px=float(np.ptp(work.landmarks[list(FACE_OVAL), 0])),
         rest_expression=as_tensor(fit.expression),
-        head_pose_deg=fit.yaw_pitch_roll_deg,
         eyes=(left_eye, right_eye),
         eye_layers=layers,
         mouth=mouth,

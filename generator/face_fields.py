@@ -20,9 +20,8 @@ from generator.face_openings import CONTOUR_POINTS, Opening, inside
 from generator.membrane import stretch_membrane
 from generator.rig import EXPRESSION_INDEX
 from generator.rig_fit import FOCAL, HeadFit, RigShape, project
-from generator.working_picture import SIZE_PX
+from generator.working_picture import CELL_PX, SIZE_PX
 
-CELL_PX = 2
 GRID = SIZE_PX // CELL_PX
 MAX_SLOPE = 1.9  # px of depth per px; a turn by atan(1 / MAX_SLOPE) would fold the picture
 Array = NDArray[np.float32]

@@ -70,7 +70,6 @@ class FaceState:
     pivot: Tensor  # [3] cm: the head turns about it
     face_width_px: float
     rest_expression: Tensor  # [53] of the portrait
-    head_pose_deg: tuple[float, float, float]  # yaw, pitch, roll of the portrait
     eyes: tuple[OpeningState, OpeningState]
     eye_layers: tuple[EyeState, EyeState]
     mouth: OpeningState

@@ -16,9 +16,6 @@ from generator.motion_block import MotionBlock
 from generator.render import Renderer
 from generator.working_picture import SIZE_PX
 
-FPS: Final = 25
-AUDIO_RATE: Final = 16_000
-
 
 class Generator:
     """One set of weights. `encode` a portrait once; `start`, then `motion` and `render` block by block.

@@ -23,12 +23,6 @@ LIP_GAP_CM: Final[dict[str, float]] = {
 }  # fmt: skip
 REST_GAP_CM: Final = 0.076  # of the neutral rig
 
-# Change of the mouth's width in cm, corner to corner (`landmarks68[48]` to `[54]`).
-MOUTH_WIDTH_CM: Final[dict[str, float]] = {
-    "jawOpen": -0.57, "mouthFunnel": -0.68, "mouthPucker": -0.93, "mouthStretch": 1.32, "mouthSmile": 1.41,
-    "mouthDimple": 0.17, "mouthClose": 0.28,
-}  # fmt: skip
-
 
 def columns(axis: str) -> tuple[int, ...]:
     """Indices in `EXPRESSION_NAMES` that an axis moves: one, or left and right."""

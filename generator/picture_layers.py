@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generator.face_fields import CELL_PX, Box
+from generator.face_fields import Box
 from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, IRIS_RIM
 from generator.face_openings import Opening, fill
-from generator.working_picture import SIZE_PX, TEXTURE_PX
+from generator.working_picture import CELL_PX, SIZE_PX, TEXTURE_PX
 
 TEXELS = TEXTURE_PX // SIZE_PX  # per pixel
 Array = NDArray[np.float32]
@@ -22,14 +22,12 @@ class EyeLayer:
     """Texel windows [3, h, w] over the eye's `Box`; colours 0..255.
 
     white: the eyeball without its iris, continued under the lids; iris: its picture, whole, also under the lids;
-    iris_alpha: [1, h, w]; centre_px, radius_px: of the iris in the working picture.
+    iris_alpha: [1, h, w].
     """
 
     white: Array
     iris: Array
     iris_alpha: Array
-    centre_px: Array
-    radius_px: float
 
 
 def whole_pixels(texture: Array) -> Array:
@@ -126,11 +124,16 @@ def cut_texels(texture: Array, box: Box) -> Array:
     return texture[box.top * k : (box.top + box.height) * k, box.left * k : (box.left + box.width) * k]
 
 
-def clean_lower_lid(texture: Array, landmarks: Array, opening: Opening) -> None:
-    """Takes remains of the iris off the lower lid's edge, in place: they would stay behind when the eye turns."""
+def _iris_circle(landmarks: Array, opening: Opening) -> tuple[Array, float]:
+    """Centre [2] and radius, px."""
     which = 0 if opening.name == "eye_left" else 1
     centre = landmarks[IRIS_CENTRE[which]]
-    radius = float(np.mean(np.linalg.norm(landmarks[list(IRIS_RIM[which])] - centre, axis=1)))
+    return centre, float(np.mean(np.linalg.norm(landmarks[list(IRIS_RIM[which])] - centre, axis=1)))
+
+
+def clean_lower_lid(texture: Array, landmarks: Array, opening: Opening) -> None:
+    """Takes remains of the iris off the lower lid's edge, in place: they would stay behind when the eye turns."""
+    centre, radius = _iris_circle(landmarks, opening)
     down = np.array([-opening.along[1], opening.along[0]], np.float32)
     eye = np.concatenate([opening.upper, (opening.lower + 2.5 * down)[::-1]])
     band = fill(eye, TEXTURE_PX, TEXELS)  # down from the upper lid: the filling must not start from the iris itself
@@ -144,9 +147,7 @@ def clean_lower_lid(texture: Array, landmarks: Array, opening: Opening) -> None:
 
 
 def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> EyeLayer:
-    which = 0 if opening.name == "eye_left" else 1
-    centre = landmarks[IRIS_CENTRE[which]]
-    radius = float(np.mean(np.linalg.norm(landmarks[list(IRIS_RIM[which])] - centre, axis=1)))
+    centre, radius = _iris_circle(landmarks, opening)
     patch = cut_texels(texture, box).astype(np.float32)
     opening_mask = cut_texels(fill(np.concatenate([opening.upper, opening.lower[::-1]]), TEXTURE_PX, TEXELS), box)
     y, x = np.mgrid[0 : patch.shape[0], 0 : patch.shape[1]].astype(np.float32)
@@ -160,7 +161,7 @@ def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> E
     alpha = np.clip((1.06 + 0.14 * seen - distance) / 0.14, 0, 1)  # softer rim where the portrait shows it
     alpha = alpha * alpha * (3 - 2 * alpha)
     white, iris = (np.ascontiguousarray(a.transpose(2, 0, 1), np.float32) for a in (white, iris))
-    return EyeLayer(white, iris, alpha[None].astype(np.float32), centre.astype(np.float32), radius)
+    return EyeLayer(white, iris, alpha[None].astype(np.float32))
 
 
 def _white_of_eye(patch: Array, inside: NDArray[np.bool_], distance: Array) -> Array:

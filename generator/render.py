@@ -21,9 +21,8 @@ from generator.motion_block import MotionBlock
 from generator.mouth_interior import draw_mouth
 from generator.rig_fit import RigShape
 from generator.warp import invert_map, pixel_centres, sample_pixels
-from generator.working_picture import SIZE_PX
+from generator.working_picture import CELL_PX, SIZE_PX
 
-CELL_PX = 2
 SPRITES = tuple(
     f"{side}_teeth{part}" for side in ("upper", "lower") for part in ("", "_centre", "_identity", "_expression")
 )

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generator.working_picture import SIZE_PX
+from generator.working_picture import CELL_PX, SIZE_PX
 
-CELL_PX = 2
 STRIPS = 4
 
 

@@ -18,6 +18,7 @@ from generator.errors import GeneratorError
 from generator.face_landmarks import CHIN, FOREHEAD_TOP
 
 SIZE_PX = 512
+CELL_PX = 2  # side of a cell: the fields have one value per cell
 TEXTURE_PX = 1024
 FACE_HEIGHTS_WIDE = 2.1
 MIN_FACE_HEIGHT_PX = 72

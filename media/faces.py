@@ -24,9 +24,6 @@ from torch.nn.functional import interpolate
 
 Box = tuple[float, float, float, float]
 
-LANDMARKS = 478
-"""468 of the face mesh and 5 for each iris."""
-
 MIN_SCORE = 0.5
 """Detections below this score are no faces."""
 
@@ -44,7 +41,8 @@ _lock = threading.Lock()
 @dataclass(frozen=True, eq=False)
 class Face:
     """One face: bounding box of its landmarks (x0, y0, x1, y1 in px), landmarks float32 [478, 3] in px
-    (z relative to the head's centre, towards the camera negative), and the detector's score in 0..1."""
+    (468 of the mesh, then 5 for each iris; z relative to the head's centre, towards the camera negative), and the
+    detector's score in 0..1."""
 
     box: Box
     landmarks: Tensor

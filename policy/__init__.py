@@ -18,16 +18,19 @@ from policy.errors import (
 )
 from policy.gate import Gate
 from policy.keys import public_jwk, read_private_key, thumbprint, write_private_key
+from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
 from policy.registry import ConsentTerms, IssuedToken
 from policy.release import Receipt, ReleasePipeline
 from policy.request import CONTROL_RANGES, EMOTIONS, Controls, GenerationRequest, sign_request
-from policy.seal import open_sealed, read_sealed_header, seal_weights
+from policy.seal import read_sealed_header, seal_weights
 from policy.status_list import TokenStatus
 from policy.uses import ConsentUse
 
 __all__ = [
     "CONTROL_RANGES",
     "EMOTIONS",
+    "MAX_AUDIO_BYTES",
+    "MAX_PORTRAIT_BYTES",
     "PURPOSES",
     "Authority",
     "AuthorityRecord",
@@ -54,7 +57,6 @@ __all__ = [
     "TokenError",
     "TokenStatus",
     "UnknownTokenError",
-    "open_sealed",
     "public_jwk",
     "read_private_key",
     "read_sealed_header",

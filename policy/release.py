@@ -30,7 +30,6 @@ from policy.canonical import sha256_hex
 from policy.consent_token import ConsentClaims, VideoLimits
 from policy.decision import Decision, Denial
 from policy.errors import PolicyError, Refused, ReleaseError
-from policy.gate import Inspect
 from policy.grant import GrantClaims, verify_grant
 from policy.hand_out import HandOut
 from policy.keys import thumbprint
@@ -44,7 +43,7 @@ from policy.marked_clip import (
     reads_as,
     write_marked_clip,
 )
-from policy.media_facts import MAX_PORTRAIT_PX, inspect_media
+from policy.media_facts import MAX_PORTRAIT_PX
 from policy.media_types import audio_media_type, portrait_media_type
 from policy.request import OUTPUT_FPS, OUTPUT_SIZE_PX, GenerationRequest
 from policy.seal import open_sealed
@@ -88,20 +87,14 @@ class Receipt:
 class ReleasePipeline:
     """Makes and hands out clips for one authority.
 
-    `make_talker` builds the generator from the opened weights; the shipped one by default.
+    A caller can hand in neither a generator of its own, which would be given the opened weights, nor another
+    inspection of portrait and recording.
     """
 
-    def __init__(
-        self,
-        authority: Authority,
-        *,
-        device: str = "cpu",
-        inspect: Inspect = inspect_media,
-        make_talker: MakeTalker | None = None,
-    ) -> None:
+    def __init__(self, authority: Authority, *, device: str = "cpu") -> None:
         self._authority = authority
-        self._gate = authority.gate(inspect=inspect)
-        self._make_talker = make_talker or _generator_on(device)
+        self._gate = authority.gate()
+        self._make_talker = _generator_on(device)
 
     def release(
         self,
@@ -214,6 +207,7 @@ class _Job:
             )
             self._stages.done("generated")
             marks = read_marks(plain, mark.key)
+            self._renew()
             self._stages.done("read back")
             video_good, audio_good = reads_as(marks.video, mark), reads_as(marks.audio, mark)
             if video_good and audio_good:
@@ -337,12 +331,16 @@ class _Job:
 
     def _after_block(self, done: int, frames: int, progress: Progress | None) -> None:
         self._require_consent()
+        self._renew()
+        if progress:
+            progress(done, frames)
+
+    def _renew(self) -> None:
+        """Keep the lease ahead of the work; the longest step between two calls is reading the marks back."""
         now = self._authority.clock()
         if now - self._renewed_at >= RENEW_EVERY:
             self._authority.stores.ledger.renew(self._decision.reservation_id, now)
             self._renewed_at = now
-        if progress:
-            progress(done, frames)
 
     def _require_consent(self) -> None:
         """Stop the job as soon as the consent is withdrawn, suspended, or of unknown status."""

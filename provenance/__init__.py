@@ -15,7 +15,7 @@ from provenance.errors import (
     TimeStampError,
 )
 from provenance.log_export import verify_log_export
-from provenance.manifest import SOFT_BINDING_ALGORITHM, ClipManifest, Ingredient
+from provenance.manifest import ClipManifest, Ingredient
 from provenance.pki import SigningIdentity, TrustAnchors, create_pki, renew_claim_signing
 from provenance.repository import ManifestRepository, StoredManifest
 from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
@@ -26,7 +26,6 @@ from provenance.verification import verify_clip
 
 __all__ = [
     "MATCH_DISTANCE",
-    "SOFT_BINDING_ALGORITHM",
     "BrokenRule",
     "CertificateError",
     "CheckedProof",

@@ -45,11 +45,6 @@ class UnhashedBox:
     payload_is_zero: bool
 
 
-def looks_like_bmff(head: bytes) -> bool:
-    """Whether the first 12 bytes are those of an MP4 family file."""
-    return len(head) >= 8 and head[4:8] in (b"ftyp", b"styp", b"moov", b"wide", b"mdat", b"free", b"skip")
-
-
 def top_level_boxes(file: BinaryIO) -> tuple[Box, ...]:
     """All top-level boxes in order; raises ProvenanceError where the chain of boxes breaks."""
     end = file.seek(0, os.SEEK_END)

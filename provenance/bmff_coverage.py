@@ -14,11 +14,11 @@ from provenance.bmff_boxes import (
     top_level_boxes,
 )
 from provenance.errors import ProvenanceError
+from provenance.manifest_store import MAX_STORE_BYTES
 
 _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _PURPOSE = b"\0\0\0\0manifest\0"
 _OFFSET_BYTES = 8
-_MAX_STORE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def measure_coverage(file: BinaryIO) -> Coverage:
 
 def _with_store(file: BinaryIO, box: Box, coverage: Coverage) -> Coverage:
     length = box.length - box.header_bytes
-    if length > _MAX_STORE_BYTES:
+    if length > MAX_STORE_BYTES:
         return dataclasses.replace(coverage, layout_fault=f"the credentials box has {length} bytes")
     file.seek(box.offset + box.header_bytes)
     payload = file.read(length)

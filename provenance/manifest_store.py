@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 _STORE_MARK = b"jumdc2pa"  # description box of the outermost JUMBF superbox
 _MARK_OFFSET = 12  # store length, "jumb", description length
-_MAX_STORE_BYTES = 256 << 20
+MAX_STORE_BYTES = 256 << 20
 _APP11, _START_OF_SCAN = 0xEB, 0xDA
 _SEGMENT_HEAD = 8  # "JP", box instance, sequence number
 _BOX_HEAD = 8  # repeated in every segment after the first
@@ -40,7 +40,7 @@ def _cut(content: mmap.mmap | bytes, start: int) -> bytes | None:
     if start < 0:
         return None
     size = int.from_bytes(content[start : start + 4], "big")
-    if not _MARK_OFFSET < size <= _MAX_STORE_BYTES:
+    if not _MARK_OFFSET < size <= MAX_STORE_BYTES:
         return None
     return bytes(content[start : start + size])
 

@@ -1,6 +1,7 @@
 """The layout is the architecture: imports run down only."""
 
 import ast
+import inspect
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,18 @@ def test_only_the_release_pipeline_and_training_touch_the_generator() -> None:
         if "generator" in imported_packages(path)
     }
     assert users <= {"policy/release.py"}
+
+
+def test_nothing_outside_policy_can_open_sealed_weights() -> None:
+    """A second opener would be a second way to frames; the package does not even offer one."""
+    import policy
+
+    assert not {"open_sealed", "WorkerKey", "KeyBroker", "OpenedWeights"} & set(policy.__all__)
+    assert not {"inspect", "make_talker"} & set(inspect.signature(policy.ReleasePipeline).parameters)
+    openers = {
+        str(path.relative_to(ROOT))
+        for package in FLOORS
+        for path in (ROOT / package).rglob("*.py")
+        if "open_sealed(" in path.read_text(encoding="utf-8")
+    }
+    assert openers == {"policy/seal.py", "policy/authority.py", "policy/release.py"}

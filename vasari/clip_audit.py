@@ -83,6 +83,8 @@ class ClipAuditor:
         `media.MediaError` when any other file can't be decoded, OSError when it can't be read.
         """
         began = time.monotonic()
+        if path.exists() and not path.is_file():
+            raise MediaError(str(path), expected="a clip", came="no regular file", remedy="Give a video file.")
         digest, size_bytes = _sha256(path)
         credentials = verify_clip(path, self.anchors) if self.anchors is not None else None
         info: MediaInfo | None = None

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from provenance import CredentialsReport, LogError, ProofError, TransparencyLog, verify_log_proof
 from vasari.verdict import LogEvidence
 
-PROOF_INDEX = re.compile(r"^index (0|[1-9][0-9]{0,18})$", re.MULTILINE)
+PROOF_INDEX = re.compile(r"^index (0|[1-9][0-9]{0,17})$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

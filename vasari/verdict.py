@@ -236,6 +236,11 @@ def _conflicts(evidence: Evidence) -> tuple[str, ...]:
             f"Picture and sound carry marks of different releases ({evidence.video_id:016x} and "
             f"{evidence.audio_id:016x}): one of the two was replaced."
         )
+    if evidence.video_id is not None and evidence.audio_mark is not None and evidence.audio_id is None:
+        found.append(
+            "The picture carries the mark of a release, the sound carries none, though every release marks both: "
+            "the sound was replaced or changed beyond recognition. Do not trust what is said in it."
+        )
     repository = evidence.repository
     if repository is not None and repository.same_content is False:
         found.append(

@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 
 from generator.face_landmarks import LIPS_INNER_LOWER, LIPS_INNER_UPPER
 from generator.rig import EXPRESSION_NAMES
-from generator.studio.rig_mesh import HEAD_CENTRE, Region, RigMesh, rotation
+from generator.rig_fit import HEAD_CENTRE
+from generator.studio.rig_mesh import Region, RigMesh, rotation
 
 IDENTITIES = 60
 SPRITE_CM_PER_PX = 0.025

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from generator.rig_fit import HEAD_CENTRE
 from generator.studio.procedural_skin import Complexion, Noise3D, eye_colour, skin_colour
-from generator.studio.rig_mesh import HEAD_CENTRE, Material, Region, RigMesh, rotation
+from generator.studio.rig_mesh import Material, Region, RigMesh, rotation
 from generator.studio.still_renderer import Camera, ambient_occlusion, rasterise, scatter, soft_shadow
 from generator.studio.strand_hair import Strands, draw, grow_brow, grow_hair, grow_lashes, scalp_weight
 

@@ -17,13 +17,13 @@ import numpy.typing as npt
 import scipy.ndimage
 
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM
+from generator.motion_processes import FPS
 from generator.motion_visemes import SILENCE, VISEMES
 from generator.studio.speech_synthesis import RATE, Samples, SpokenSound
 
 Curve = npt.NDArray[np.float32]
 
 RATE_HZ = 100  # internal time step
-FPS = 25
 FRAME_OFFSET_S = 0.01  # a frame shows the face this long after its start
 SHORTEST_PAUSE_S = 0.14
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-HEAD_CENTRE = np.array([0, 1.0, 2.0], np.float32)
 EYEBALL_FIRST_VERTEX = (21451, 23021)  # person's left, right; the first 770 of each are the sclera
 SCLERA_VERTICES = 770
 

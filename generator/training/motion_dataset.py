@@ -22,10 +22,11 @@ import torch
 from tqdm import tqdm
 
 from generator.audio_features import UNIT, AudioFeatures
+from generator.motion_processes import FPS
 from generator.motion_visemes import SILENCE, VISEMES, visemes_of_arpabet
 from generator.studio import speech_augmentation as augment
 from generator.studio import speech_synthesis as synthesis
-from generator.studio.performance import FPS, frame_targets
+from generator.studio.performance import frame_targets
 from generator.studio.speech_synthesis import RATE, Samples, SpokenSound, Utterance
 from generator.studio.speech_texts import sentence
 

@@ -23,8 +23,6 @@ def detector() -> Detector:
 @pytest.fixture(scope="session")
 def portrait() -> Tensor:
     """The demo's synthetic person, uint8 [3, H, W]."""
-    if not PORTRAIT.exists():
-        pytest.skip(f"{PORTRAIT} is missing; run generator/studio/make_demo_portrait.py")
     return read_portrait(PORTRAIT)
 
 

@@ -16,8 +16,6 @@ PORTRAIT = Path(__file__).resolve().parents[2] / "vasari" / "demo" / "portrait.p
 
 @pytest.fixture(scope="module")
 def portrait() -> Tensor:
-    if not PORTRAIT.exists():
-        pytest.skip(f"the demo portrait {PORTRAIT.name} has not been made yet")
     return read_portrait(PORTRAIT)
 
 

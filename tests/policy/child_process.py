@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from policy import Authority, GenerationRequest, Refused, ReleaseError, ReleasePipeline
+from policy import Authority, GenerationRequest, Refused, ReleaseError
 from policy.media_facts import MediaFacts
-from tests.policy.conftest import MovingPicture
+from tests.policy.conftest import MovingPicture, pipeline_of
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.policy.child_process"])
@@ -51,9 +51,8 @@ def run(task: Task) -> int:
 def _release(task: Task) -> None:
     torch.set_num_threads(1)
     authority = Authority.open(task.state, clock=lambda: task.now)
-    pipeline = ReleasePipeline(
-        authority, inspect=lambda *media: task.facts, make_talker=lambda *opened: MovingPicture()
-    )
+    pipeline = pipeline_of(authority, MovingPicture())
+    pipeline._gate = authority.gate(inspect=lambda *media: task.facts)
 
     def at(stage: str) -> None:
         if stage == task.kill_at:

@@ -159,9 +159,7 @@ class GateSimulator:
         return self.gate.decide(request, worker_key=WorkerKey().public_bytes)
 
     def pipeline(self) -> ReleasePipeline:
-        return ReleasePipeline(
-            self.authority, inspect=inspect_once, make_talker=lambda tensors, config: MovingPicture()
-        )
+        return pipeline_of(self.authority, MovingPicture())
 
     def used(self, consent: str) -> int:
         return self.authority.stores.ledger.standing(jti_of(consent)).used
@@ -196,6 +194,15 @@ def make_weights(folder: Path) -> tuple[Path, Path]:
     seal_weights(plain, sealed, content_key=key)
     key_file.write_text(key.hex())
     return sealed, key_file
+
+
+def pipeline_of(authority: Authority, talker: Any = None) -> ReleasePipeline:
+    """The release pipeline with `talker` in the generator's place, if any; it offers no such option itself."""
+    pipeline = ReleasePipeline(authority)
+    pipeline._gate = authority.gate(inspect=inspect_once)
+    if talker is not None:
+        pipeline._make_talker = lambda tensors, config: talker
+    return pipeline
 
 
 def jti_of(token: str) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from policy import Decision, GrantError, KeyFileError, open_sealed
+from policy import Decision, GrantError, KeyFileError
 from policy.broker import WorkerKey
 from policy.canonical import canonical_json, sha256_hex
 from policy.grant import GrantClaims, sign_grant, verify_grant
 from policy.keys import thumbprint
+from policy.seal import open_sealed
 from tests.policy.conftest import GateSimulator
 
 

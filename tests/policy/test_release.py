@@ -17,12 +17,12 @@ import pytest
 import torch
 
 from media import probe, read_audio, read_frames
-from policy import Authority, GenerationRequest, OutputError, Refused, ReleaseError, ReleasePipeline, release
+from policy import Authority, GenerationRequest, OutputError, Refused, ReleaseError, release
 from policy.canonical import sha256_hex
 from provenance import verify_clip
 from tests.policy import child_process
 from tests.policy.child_process import Task
-from tests.policy.conftest import GateSimulator, MovingPicture, inspect_once, jti_of, speech_wav
+from tests.policy.conftest import GateSimulator, MovingPicture, inspect_once, jti_of, pipeline_of, speech_wav
 from watermark import detect_audio, detect_video
 
 NOW = datetime.now(UTC)  # the C2PA engines judge time stamps by the real clock
@@ -145,7 +145,7 @@ def test_a_failing_generator_leaves_nothing(simulator: GateSimulator, folder: Pa
             return super().render(face, block)
 
     consent = simulator.consent()
-    pipeline = ReleasePipeline(simulator.authority, inspect=inspect_once, make_talker=lambda *opened: Breaks())
+    pipeline = pipeline_of(simulator.authority, Breaks())
     with pytest.raises(ReleaseError if isinstance(error, OSError) else type(error)):
         pipeline.release(simulator.request(consent), folder / "clip.mp4")
     assert_nothing_left(simulator, folder, consent)
@@ -157,7 +157,7 @@ def test_the_wrong_number_of_frames_is_not_released(simulator: GateSimulator, fo
             return super().render(face, block)[:-1]
 
     consent = simulator.consent()
-    pipeline = ReleasePipeline(simulator.authority, inspect=inspect_once, make_talker=lambda *opened: Drops())
+    pipeline = pipeline_of(simulator.authority, Drops())
     with pytest.raises(ReleaseError, match="frames, expected 65"):
         pipeline.release(simulator.request(consent), folder / "clip.mp4")
     assert_nothing_left(simulator, folder, consent)

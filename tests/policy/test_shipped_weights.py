@@ -9,10 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from media import read_frames
-from policy import Authority, ConsentTerms, Controls, ReleasePipeline, read_sealed_header, sign_request, thumbprint
+from policy import Authority, ConsentTerms, Controls, read_sealed_header, sign_request, thumbprint
 from policy.authority import SHIPPED_WEIGHTS
 from provenance import verify_clip
-from tests.policy.conftest import demo_portrait, inspect_once, speech_wav
+from tests.policy.conftest import demo_portrait, inspect_once, pipeline_of, speech_wav
 
 
 @pytest.mark.slow
@@ -38,7 +38,7 @@ def test_the_shipped_weights_make_a_moving_signed_clip(tmp_path: Path) -> None:
             controls=Controls(emotion="happy", emotion_strength=0.5),
             seed=3,
         )
-        receipt = ReleasePipeline(authority, inspect=inspect_once).release(request, out)
+        receipt = pipeline_of(authority).release(request, out)
         assert verify_clip(out, authority.trust_anchors).state == "verified"
     assert receipt.frames == 65
     first = next(iter(read_frames(out, block_frames=1)))

@@ -1,6 +1,8 @@
 """What each command promises on a real authority; nothing here generates a clip."""
 
+import base64
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -140,6 +142,31 @@ def test_everything_wrong_at_once_is_told_at_once(lab: Lab, tmp_path: Path) -> N
     rules = {reason["rule"].partition(".")[0] for reason in json.loads(result.stdout)["denials"]}
     assert {"consent", "accreditation", "portrait", "audio"} <= rules
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("claims", [b"[" * 40_000, b'{"a":' * 8_000], ids=["lists", "objects"])
+def test_a_token_nested_beyond_all_measure_is_refused_and_logged(lab: Lab, tmp_path: Path, claims: bytes) -> None:
+    bomb = tmp_path / "bomb.jwt"
+    bomb.write_text("e30." + base64.urlsafe_b64encode(claims).decode().rstrip("=") + ".e30")
+    result = lab.generate(tmp_path / "clip.mp4", bomb, "--json")
+    assert result.exit_code == Exit.REFUSED
+    answer = json.loads(result.stdout)
+    assert "consent.too_large" in {reason["rule"] for reason in answer["denials"]}
+    assert lab.json("log", "show")["size"] == answer["log_index"] + 1
+    assert lab.run("consent", "show", bomb).exit_code == Exit.VERIFICATION_FAILED
+
+
+def test_an_endless_portrait_is_refused_like_any_too_large_one(lab: Lab, tmp_path: Path) -> None:
+    result = lab.generate(tmp_path / "clip.mp4", lab.issue("endless.jwt"), "--portrait", "/dev/zero", "--json")
+    assert result.exit_code == Exit.REFUSED
+    assert "portrait.unreadable" in {reason["rule"] for reason in json.loads(result.stdout)["denials"]}
+
+
+def test_what_is_no_regular_file_is_never_waited_for(lab: Lab, tmp_path: Path) -> None:
+    pipe = tmp_path / "clip.mp4"
+    os.mkfifo(pipe)
+    assert lab.run("verify", pipe).exit_code == Exit.BAD_MEDIA
+    assert lab.run("scan", pipe).exit_code == Exit.BAD_MEDIA
 
 
 def test_a_consent_without_uses_has_an_empty_list(lab: Lab) -> None:

@@ -75,6 +75,15 @@ def test_a_refusal_lists_every_reason_with_fact_and_remedy() -> None:
     assert "entry 7" in told
 
 
+def test_strangers_text_in_reasons_and_errors_cannot_steer_the_terminal() -> None:
+    hostile = "member \x1b]0;owned\x07\u202e is unknown"
+    denial = Denial("consent.bad_claims", hostile, "Ask.")
+    for error in (Refused(Decision("d1", False, (denial,), 1, b"", "00" * 32, 7)), CommandError(hostile)):
+        told = run(error).stderr
+        assert "is unknown" in told
+        assert not {"\x1b", "\x07", "\u202e"} & set(told)
+
+
 def test_a_refusal_in_json_is_one_document_on_stdout() -> None:
     result = run(refusal(), "--json")
     answer = json.loads(result.stdout)

@@ -89,6 +89,13 @@ def test_sound_and_picture_of_different_releases_are_a_conflict() -> None:
     assert any("different releases" in sentence for sentence in verdict.conflicts)
 
 
+def test_a_swapped_sound_track_on_a_stripped_release_is_a_conflict() -> None:
+    verdict = fold(released(credentials=credentials("absent"), audio_mark=mark("audio", None)))
+    assert verdict.state == State.CREDENTIALS_STRIPPED
+    assert any("the sound was replaced" in sentence for sentence in verdict.conflicts)
+    assert not fold(released(credentials=credentials("absent"))).conflicts
+
+
 def test_disagreeing_engines_never_verify() -> None:
     verdict = fold(released(credentials=credentials("verified", engines_agree=False)))
     assert verdict.state == State.CANT_TELL

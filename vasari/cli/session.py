@@ -18,7 +18,11 @@ from typing import Any, NoReturn
 import click
 from tqdm import tqdm
 
+from vasari.plain_text import printable
+
 DEFAULT_STATE = "~/.local/share/vasari"
+LONGEST_MESSAGE = 2000
+"""Characters of an error or a reason on the terminal; strangers' files and tokens speak in them."""
 
 
 class Exit(IntEnum):
@@ -164,9 +168,9 @@ def _report_refusal(session: Session, error: Exception) -> None:
     count = "1 reason" if len(reasons) == 1 else f"{len(reasons)} reasons"
     session.note(f"{styled('refused', fg='red', bold=True)} for {count}:")
     for reason in reasons:
-        session.note(f"\n  {styled(reason['rule'], bold=True)}")
-        session.note(f"    fact    {reason['fact']}")
-        session.note(f"    remedy  {reason['remedy']}")
+        session.note(f"\n  {styled(printable(reason['rule']), bold=True)}")
+        session.note(f"    fact    {printable(reason['fact'], LONGEST_MESSAGE)}")
+        session.note(f"    remedy  {printable(reason['remedy'], LONGEST_MESSAGE)}")
     session.note(f"\nDecision {decision.decision_id} is entry {decision.log_index} of the transparency log.")
     if session.as_json:
         session.result(
@@ -188,5 +192,5 @@ def _exit_code(error: Exception) -> Exit:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return printable(f"{error.filename}: {error.strerror}", LONGEST_MESSAGE)
+    return printable(" ".join(str(error).split()), LONGEST_MESSAGE) or type(error).__name__

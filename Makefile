@@ -5,7 +5,6 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-PACKAGES := media generator watermark detector provenance policy vasari
 # One thread per test process: threads of two processes fighting for the cores are slower than one each.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ENCYPHER_C2PA_TELEMETRY=off
 

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from generator.face_landmarks import LIPS_INNER_LOWER, LIPS_INNER_UPPER
 from generator.rig import EXPRESSION_NAMES
 from generator.rig_fit import HEAD_CENTRE
-from generator.studio.rig_mesh import Region, RigMesh, rotation
+from generator.studio.rig_mesh import EYEBALL_FIRST_VERTEX, SCLERA_VERTICES, Region, RigMesh, rotation
 
 IDENTITIES = 60
 SPRITE_CM_PER_PX = 0.025
@@ -135,7 +135,7 @@ def build(folder: Path, *, spacing_cm: float = 0.45, identities: int = IDENTITIE
     axes = [rig.index[name] for name in EXPRESSION_NAMES]
     identity = rig.identity_basis[:identities].reshape(identities, -1, 3)
     expression = rig.expression_basis.reshape(57, -1, 3)[axes]
-    sclera = [slice(first, first + 770) for first in (21451, 23021)]
+    sclera = [slice(first, first + SCLERA_VERTICES) for first in EYEBALL_FIRST_VERTEX]
     sprites = {side: mouth_sprite(rig, upper=side == "upper") for side in ("upper", "lower")}
     teeth = np.where((rig.region == Region.TEETH) & (rig.neutral[:, 2] > 8.5))[0]
     is_upper = rig.expression_basis.reshape(57, -1, 3)[rig.index["jawOpen"], teeth, 1] > -0.3

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from tqdm import tqdm
 
-from generator import EMOTIONS, Controls, Generator, GeneratorError, MotionBlock
+from generator import AUDIO_RATE, EMOTIONS, Controls, Generator, GeneratorError, MotionBlock
 from media import find_faces, load_audio, read_portrait
 
 LOOSE = 2.0  # crop side over face box, as in the detector's training
@@ -48,7 +48,7 @@ def motion_of(generator: Generator, speech: Path, random: np.random.Generator) -
         emotion_strength=float(random.uniform(0, 0.8)),
     )
     state = generator.start(controls=controls, seed=int(random.integers(2**31)))
-    return generator.motion(load_audio(speech, max_s=60.0)[: 16_000 * 4], state, final=True)[0]
+    return generator.motion(load_audio(speech, max_s=60.0)[: 4 * AUDIO_RATE], state, final=True)[0]
 
 
 def loose_crop(frame: torch.Tensor) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:

@@ -93,6 +93,7 @@ def test_a_clip_without_frames_is_refused() -> None:
 @pytest.mark.skipif("VASARI_DATA" not in os.environ, reason="needs real recordings: set VASARI_DATA to their folder")
 def test_real_talkers_are_told_apart_and_known_again() -> None:
     files = sorted(Path(os.environ["VASARI_DATA"]).glob("grid/*.mpg"))[:4]
+    assert len(files) == 4, "VASARI_DATA has no grid/ with recordings"
     clips = [torch.cat([block.frames for block in read_frames(file, end_s=2.0)]) for file in files]
     prints = [clip_fingerprint(blocks(clip)) for clip in clips]
     for index, clip in enumerate(clips):

@@ -2,7 +2,7 @@
 
 from provenance.certificate_rules import BrokenRule, lint_claim_chain, lint_time_stamping_certificate
 from provenance.checkpoint import Checkpoint, verify_checkpoint
-from provenance.clip_fingerprint import MATCH_DISTANCE, clip_fingerprint, fingerprint_distance
+from provenance.clip_fingerprint import MATCH_DISTANCE, clip_fingerprint, fingerprint_distance, fingerprint_duration_s
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding
 from provenance.errors import (
     CertificateError,
@@ -50,6 +50,7 @@ __all__ = [
     "clip_fingerprint",
     "create_pki",
     "fingerprint_distance",
+    "fingerprint_duration_s",
     "leaf_hash",
     "lint_claim_chain",
     "lint_time_stamping_certificate",

@@ -3,7 +3,8 @@
 It survives re-compression and scaling, and tells a watermark copied onto other content from the released
 clip. It is no identification of persons: 64 grey values per sample are far below a recognisable face.
 
-Limits: a crop to 75 % reads as other content, and so few cells can't see that only the lips were changed.
+Limits: a crop to 75 % reads as other content, and so few cells can't see that only the lips were changed. The
+distance is one number for the whole overlap: a short stretch of another take with the same portrait can hide in it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -62,6 +63,11 @@ def fingerprint_distance(a: bytes, b: bytes) -> float:
     if overlap < MIN_OVERLAP and overlap != len(long):
         raise ProvenanceError(f"clip fingerprint: at least {MIN_OVERLAP} samples must overlap, got {overlap}")
     return min(_aligned_distance(short, long[shift : shift + overlap]) for shift in _likely_shifts(short, long))
+
+
+def fingerprint_duration_s(fingerprint: bytes) -> float:
+    """How much of a clip the fingerprint describes, to a fifth of a second; raises ProvenanceError."""
+    return len(_parse(fingerprint)) / SAMPLES_PER_S
 
 
 def _likely_shifts(short: Grey, long: Grey) -> list[int]:

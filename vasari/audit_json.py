@@ -83,6 +83,7 @@ def _repository(found: RepositoryEvidence | None) -> dict[str, Any] | None:
         "created_at": _iso(found.created_at),
         "fingerprint_distance": found.fingerprint_distance,
         "same_content": found.same_content,
+        "longer_by_s": round(found.longer_by_s, 2),
     }
 
 

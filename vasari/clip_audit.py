@@ -20,6 +20,7 @@ from provenance import (
     TrustAnchors,
     clip_fingerprint,
     fingerprint_distance,
+    fingerprint_duration_s,
     verify_clip,
 )
 from vasari.fan_out import fan_out
@@ -169,6 +170,7 @@ class ClipAuditor:
             registered=True,
             created_at=stored.created_at,
             fingerprint_distance=_distance(fingerprint, stored.fingerprint),
+            longer_by_s=_longer_by_s(fingerprint, stored.fingerprint),
         )
 
     def _log_evidence(self, credentials: CredentialsReport | None) -> LogEvidence:
@@ -192,6 +194,14 @@ def _distance(a: bytes, b: bytes) -> float | None:
         return fingerprint_distance(a, b)
     except ProvenanceError:
         return None
+
+
+def _longer_by_s(clip: bytes, release: bytes) -> float:
+    """Seconds of the clip beyond the release's length; 0 where a fingerprint can't be read."""
+    try:
+        return max(0.0, fingerprint_duration_s(clip) - fingerprint_duration_s(release))
+    except ProvenanceError:
+        return 0.0
 
 
 def _reporting(blocks: Iterator[FrameBlock], progress: Callable[[float], None] | None) -> Iterator[FrameBlock]:

@@ -53,6 +53,9 @@ CONCERN = (
 )
 """The states as a reviewer wants to see them: what needs a look first."""
 
+LENGTH_TOLERANCE_S = 0.5
+"""Re-encoding may add a few frames; more is content that was not released."""
+
 DecidedBy = Literal["credentials", "watermark", "transparency log", "detector", "nothing"]
 
 
@@ -74,6 +77,8 @@ class RepositoryEvidence:
     created_at: datetime | None = None
     fingerprint_distance: float | None = None
     """Against the stored fingerprint; None where it could not be compared."""
+    longer_by_s: float = 0.0
+    """How much longer the clip is than the release: so much of it is not that release's, whatever the distance."""
 
     @property
     def same_content(self) -> bool | None:
@@ -81,6 +86,11 @@ class RepositoryEvidence:
         if self.fingerprint_distance is None:
             return None
         return self.fingerprint_distance <= MATCH_DISTANCE
+
+    @property
+    def only_a_part(self) -> bool:
+        """Whether the clip holds the release and other content beside it."""
+        return self.same_content is True and self.longer_by_s > LENGTH_TOLERANCE_S
 
 
 @dataclass(frozen=True)
@@ -248,6 +258,11 @@ def _conflicts(evidence: Evidence) -> tuple[str, ...]:
             f"(fingerprint distance {repository.fingerprint_distance:.2f}, same clip up to {MATCH_DISTANCE:.2f}): "
             "it was cropped or painted over, or the mark was copied onto other content."
         )
+    if repository is not None and repository.only_a_part:
+        found.append(
+            f"The clip is {repository.longer_by_s:.1f} s longer than release {repository.manifest_id:016x}: "
+            "that much was added, and nothing vouches for it."
+        )
     if credentials is not None and credentials.state == "untrusted" and evidence.video_id is not None:
         found.append("The mark is this authority's, the manifest is signed by someone it does not trust.")
     if credentials is not None and credentials.state == "verified" and _looked_but_unmarked(evidence):
@@ -304,8 +319,9 @@ def _repository_note(evidence: Evidence) -> str:
     if not repository.registered:
         return f"The repository holds no manifest for release {repository.manifest_id:016x}."
     if repository.same_content:
+        whose = "A part of the picture is" if repository.only_a_part else "The picture is"
         return (
-            f"The picture is the stored release's (fingerprint distance {repository.fingerprint_distance:.2f}, "
+            f"{whose} the stored release's (fingerprint distance {repository.fingerprint_distance:.2f}, "
             f"same clip up to {MATCH_DISTANCE:.2f})."
         )
     return ""

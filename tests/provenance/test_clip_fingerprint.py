@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from media import FrameBlock, codec_round_trip, read_frames
-from provenance import MATCH_DISTANCE, ProvenanceError, clip_fingerprint, fingerprint_distance
+from provenance import MATCH_DISTANCE, ProvenanceError, clip_fingerprint, fingerprint_distance, fingerprint_duration_s
 
 
 def moving_clip(picture: int, motion: int, *, frames: int = 50) -> Tensor:
@@ -101,6 +101,12 @@ def test_real_talkers_are_told_apart_and_known_again() -> None:
         distances = [fingerprint_distance(copy, other) for other in prints]
         assert distances[index] < MATCH_DISTANCE
         assert min(distances[:index] + distances[index + 1 :]) > MATCH_DISTANCE
+
+
+def test_a_fingerprint_tells_how_long_its_clip_is() -> None:
+    assert fingerprint_duration_s(PRINT) == 2.0
+    with pytest.raises(ProvenanceError):
+        fingerprint_duration_s(b"VFP1")
 
 
 def test_a_piece_out_of_a_long_clip_is_found_in_it() -> None:

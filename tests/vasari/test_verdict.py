@@ -96,6 +96,15 @@ def test_a_swapped_sound_track_on_a_stripped_release_is_a_conflict() -> None:
     assert not fold(released(credentials=credentials("absent"))).conflicts
 
 
+def test_content_added_to_a_stripped_release_is_a_conflict() -> None:
+    longer = replace(REGISTERED, longer_by_s=2.8)
+    verdict = fold(released(credentials=credentials("absent"), repository=longer))
+    assert any("2.8 s longer" in sentence for sentence in verdict.conflicts)
+    assert any(sentence.startswith("A part of the picture is the stored") for sentence in verdict.explanation)
+    trimmed = replace(REGISTERED, longer_by_s=0.4)
+    assert not fold(released(credentials=credentials("absent"), repository=trimmed)).conflicts
+
+
 def test_disagreeing_engines_never_verify() -> None:
     verdict = fold(released(credentials=credentials("verified", engines_agree=False)))
     assert verdict.state == State.CANT_TELL

@@ -57,6 +57,7 @@ def _parts(data: Path | None) -> Mapping[str, Callable[[], Rows]]:
 
     return {
         "pipeline": pipeline.measure,
+        "endurance": pipeline.measure_long,
         "watermark": watermark.measure,
         "provenance": provenance.measure,
         "policy": policy.measure,

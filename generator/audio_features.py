@@ -21,7 +21,7 @@ CHANNELS = MEL_BANDS + 2  # plus level relative to the running level, and absolu
 
 _FLOOR_DB, _NOMINAL_DB, _QUIETEST_DB = -80.0, -30.0, -52.0
 _LEVEL_DECAY_DB, _LEVEL_ATTACK = 0.2, 0.35  # per unit: 5 dB a second down, about 100 ms up
-_MEAN_PRIOR_UNITS, _MEAN_UNITS = 15.0, 75.0
+_MEAN_PRIOR_DB, _MEAN_PRIOR_UNITS, _MEAN_UNITS = -18.0, 15.0, 75.0  # before any speech; its weight; the most
 _ACTIVE_DB = 22.0  # a unit counts as speech for the mean when it is less than this below the running level
 
 
@@ -49,19 +49,18 @@ def mel_bank(bands: int = MEL_BANDS, low_hz: float = 60.0, high_hz: float = 7600
 
 
 class AudioFeatures:
-    """640 samples in, [4, 42] features out; `mean_db` is the prior of the mean spectrum (from training)."""
+    """640 samples in, [4, 42] features out."""
 
-    def __init__(self, prior_mean_db: Tensor | None = None) -> None:
+    def __init__(self) -> None:
         self.bank = mel_bank()
         self.window = torch.hann_window(WINDOW)
         self.gain = float(1 / self.window.square().sum())
-        self.prior = torch.full((MEL_BANDS,), -18.0) if prior_mean_db is None else prior_mean_db.float()
 
     def start(self, batch: int = 1) -> FeatureState:
         return FeatureState(
             torch.zeros(batch, WINDOW - HOP),
             torch.full((batch, 1), _NOMINAL_DB),
-            self.prior.repeat(batch, 1),
+            torch.full((batch, MEL_BANDS), _MEAN_PRIOR_DB),
             torch.full((batch, 1), _MEAN_PRIOR_UNITS),
         )
 

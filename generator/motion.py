@@ -71,9 +71,9 @@ class SpeechMotionState:
 class MotionModel:
     """Speech to motion. Build with `from_tensors`; `start` gives a state, `step` consumes sound."""
 
-    def __init__(self, network: MotionNetwork, prior_mean_db: Tensor | None = None) -> None:
+    def __init__(self, network: MotionNetwork) -> None:
         self.network = network.eval().requires_grad_(False)
-        self.audio = AudioFeatures(prior_mean_db)
+        self.audio = AudioFeatures()
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> MotionModel:

@@ -15,6 +15,7 @@ from provenance.errors import (
     TimeStampError,
 )
 from provenance.log_export import verify_log_export
+from provenance.log_key import format_log_key, parse_log_key
 from provenance.manifest import ClipManifest, Ingredient
 from provenance.pki import SigningIdentity, TrustAnchors, create_pki, renew_claim_signing
 from provenance.repository import ManifestRepository, StoredManifest
@@ -51,9 +52,11 @@ __all__ = [
     "create_pki",
     "fingerprint_distance",
     "fingerprint_duration_s",
+    "format_log_key",
     "leaf_hash",
     "lint_claim_chain",
     "lint_time_stamping_certificate",
+    "parse_log_key",
     "renew_claim_signing",
     "sign_clip",
     "verify_checkpoint",

@@ -12,6 +12,8 @@ import resource
 import signal
 from dataclasses import dataclass
 from datetime import datetime
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import torch
@@ -46,6 +48,16 @@ def run(task: Task) -> int:
     child.join(120)
     assert child.exitcode is not None, "the child hangs"
     return child.exitcode
+
+
+def decide_in_step(task: Task, start: Barrier, answers: Queue[list[str]]) -> None:
+    """Decide on the task's request together with the other processes; answers with the rules that refuse it."""
+    authority = Authority.open(task.state, clock=lambda: task.now)
+    gate = authority.gate(inspect=lambda *media: task.facts)
+    start.wait(60)
+    decision = gate.decide(task.request, worker_key=bytes(32))
+    answers.put([denial.rule_id for denial in decision.denials])
+    start.wait(60)
 
 
 def _release(task: Task) -> None:

@@ -7,11 +7,10 @@ H.264 and AAC, reading back, C2PA signature and both verifying engines, reposito
 from __future__ import annotations
 
 import json
-import multiprocessing
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 import torch
@@ -26,7 +25,6 @@ from tests.policy.conftest import GateSimulator, MovingPicture, inspect_once, jt
 from watermark import detect_audio, detect_video
 
 NOW = datetime.now(UTC)  # the C2PA engines judge time stamps by the real clock
-FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
@@ -283,20 +281,18 @@ def test_a_full_disk_leaves_nothing(simulator: GateSimulator, folder: Path, stag
 def test_two_processes_racing_for_the_last_use_make_one_clip_right(simulator: GateSimulator) -> None:
     consent = simulator.consent(uses=1)
     requests = [simulator.request(consent) for _ in range(4)]
-    barrier, allowed = FORK.Barrier(4), FORK.Queue()
-
-    def race(request: Any) -> None:
-        authority = Authority.open(simulator.state, clock=simulator.clock)
-        gate = authority.gate(inspect=inspect_once)
-        barrier.wait()
-        decision = gate.decide(request, worker_key=bytes(32))
-        allowed.put([denial.rule_id for denial in decision.denials])
-        barrier.wait()
-
-    processes = [FORK.Process(target=race, args=(request,)) for request in requests]
+    facts = inspect_once(simulator.portrait, simulator.audio)
+    start, answered = child_process.PROCESSES.Barrier(4), child_process.PROCESSES.Queue()
+    processes = [
+        child_process.PROCESSES.Process(
+            target=child_process.decide_in_step,
+            args=(Task(simulator.state, request, facts, simulator.state, simulator.clock()), start, answered),
+        )
+        for request in requests
+    ]
     for process in processes:
         process.start()
-    answers = [allowed.get(timeout=60) for _ in processes]
+    answers = [answered.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
     assert sorted(answers) == [[], *[["consent.uses_exhausted"]] * 3]

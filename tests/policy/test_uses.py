@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import signal
 import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -18,9 +18,9 @@ import pytest
 from policy.errors import PolicyError, ReleaseError
 from policy.gate_database import open_database, transaction
 from policy.uses import LEASE, ProcessIdentity, UseLedger
+from tests.policy.child_process import PROCESSES
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-FORK = multiprocessing.get_context("fork")
 
 
 class Ledger:
@@ -99,12 +99,13 @@ def test_a_live_process_keeps_its_use_until_the_lease_ends(ledger: Ledger) -> No
     assert len(ledger.refunds) == 1
 
 
-def test_the_use_of_a_killed_process_is_recovered(ledger: Ledger, tmp_path: Path) -> None:
-    def reserve_and_wait() -> None:
-        Ledger(tmp_path / "gate.sqlite").reserve("r")
-        time.sleep(60)
+def reserve_and_wait(path: Path) -> None:
+    Ledger(path).reserve("r")
+    time.sleep(60)
 
-    child = FORK.Process(target=reserve_and_wait)
+
+def test_the_use_of_a_killed_process_is_recovered(ledger: Ledger, tmp_path: Path) -> None:
+    child = PROCESSES.Process(target=reserve_and_wait, args=(tmp_path / "gate.sqlite",))
     child.start()
     while ledger.uses.standing("c").used == 0:
         time.sleep(0.01)
@@ -142,19 +143,19 @@ def test_a_process_id_that_was_given_to_someone_else_counts_as_gone() -> None:
     assert not ProcessIdentity("another machine", current.pid, "1").is_gone()
 
 
+def race(path: Path, names: list[str], most: int, start: Barrier, results: Queue[int]) -> None:
+    ledger = Ledger(path)
+    start.wait(60)
+    results.put(sum(ledger.reserve(name, most=most) for name in names))
+
+
 def test_processes_racing_for_the_last_uses_get_exactly_those(tmp_path: Path) -> None:
     path = tmp_path / "gate.sqlite"
     Ledger(path).connection.close()
     workers, rounds, most = 4, 10, 7
-    start = FORK.Barrier(workers)
-    results: multiprocessing.Queue[int] = FORK.Queue()
-
-    def race(number: int, barrier: Barrier) -> None:
-        ledger = Ledger(path)
-        barrier.wait()
-        results.put(sum(ledger.reserve(f"{number}.{count}", most=most) for count in range(rounds)))
-
-    processes = [FORK.Process(target=race, args=(number, start)) for number in range(workers)]
+    start, results = PROCESSES.Barrier(workers), PROCESSES.Queue()
+    names = [[f"{number}.{count}" for count in range(rounds)] for number in range(workers)]
+    processes = [PROCESSES.Process(target=race, args=(path, mine, most, start, results)) for mine in names]
     for process in processes:
         process.start()
     won = sum(results.get(timeout=30) for _ in processes)

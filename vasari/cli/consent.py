@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vasari.cli.purposes import purpose_option
-from vasari.cli.session import CommandError, Exit, Session, styled, table, with_session
+from vasari.cli.session import FILE, CommandError, Exit, Session, moment, styled, table, with_session
 from vasari.cli.token_file import claims_of, read_token, unverified_claims
 from vasari.cli.whole_file import write_text
 
 if TYPE_CHECKING:
     from policy import Authority, IssuedToken
-
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.group()
@@ -123,7 +121,7 @@ def uses(session: Session, token_or_id: str) -> None:
                 "decision": use.decision_id,
                 "state": use.state,
                 "seconds": use.duration_ms / 1000,
-                "at": _moment(use.created_at),
+                "at": moment(use.created_at),
                 "clip_sha256": use.clip_sha256,
                 "reason": use.reason,
                 "log_index": logged[use.decision_id].index if use.decision_id in logged else None,
@@ -226,8 +224,8 @@ def describe_consent(authority: "Authority", issued: "IssuedToken") -> dict[str,
         "uses_left": max(0, allowed.uses - len(spent)),
         "total_seconds": allowed.total_seconds,
         "seconds_left": max(0.0, allowed.total_seconds - sum(use.duration_ms for use in spent) / 1000),
-        "valid_from": _moment(claims.nbf),
-        "valid_until": _moment(claims.exp),
+        "valid_from": moment(claims.nbf),
+        "valid_until": moment(claims.exp),
         "model": allowed.model,
         "researcher_thumbprint": claims.cnf.jkt,
     }
@@ -283,7 +281,3 @@ def _id_from(token_or_id: str) -> str:
     except OSError:  # too long for a name: never shown, it may be a damaged token
         is_file = False
     return str(claims_of(read_token(path), path).get("jti", "")) if is_file else token_or_id
-
-
-def _moment(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

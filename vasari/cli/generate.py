@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from vasari.cli.session import CommandError, Session, progress, styled, table, with_session
+from vasari.cli.session import FILE, CommandError, Session, progress, styled, table, with_session
 from vasari.cli.token_file import only_purpose, read_token
 from vasari.cli.whole_file import write_text
 
 EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised", "afraid", "disgusted")
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 class GazeParam(click.ParamType[tuple[float, float]]):

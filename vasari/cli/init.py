@@ -8,11 +8,9 @@ from typing import Any
 import click
 
 from vasari.cli.public_folder import CLAIM_ROOT, LOG_KEY, TIME_ROOT
-from vasari.cli.session import CommandError, Session, table, with_session
+from vasari.cli.session import FILE, CommandError, Session, table, with_session
 from vasari.cli.whole_file import write_text
 from vasari.plain_text import printable
-
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command(short_help="Make a local authority: keys, certificates, log.")
@@ -44,7 +42,7 @@ def create_authority(
 ) -> dict[str, Any]:
     """Make the authority in `folder` and its public folder; what was made, for people and JSON."""
     from policy import Authority
-    from vasari.log_key import format_log_key
+    from provenance import format_log_key
 
     if (weights is None) != (release_key is None):
         raise CommandError("--weights and --release-key belong together: give both or neither")

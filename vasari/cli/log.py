@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from vasari.cli.session import CommandError, Exit, Session, styled, table, with_session
+from vasari.cli.session import FILE, CommandError, Exit, Session, moment, styled, table, with_session
 from vasari.cli.whole_file import write_bytes, write_text
 from vasari.plain_text import printable
 
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 MOST_SHOWN = 20
 
 
@@ -32,7 +31,7 @@ def show(session: Session, last: int) -> None:
       vasari log show --last 5
     """
     from policy import Authority
-    from vasari.log_key import format_log_key
+    from provenance import format_log_key
 
     with Authority.open(session.state) as authority:
         log_, size = authority.log, authority.log.size
@@ -48,7 +47,7 @@ def show(session: Session, last: int) -> None:
     for index, entry in entries:
         what = f"{entry.get('event', '')} {entry.get('outcome', '')}".strip()
         about = " ".join([str(entry.get("decision", "")), *entry.get("rules", [])])
-        lines.append(f"  {index:6d}  {_moment(entry.get('at', 0))}  {printable(what).ljust(22)}  {printable(about)}")
+        lines.append(f"  {index:6d}  {moment(entry.get('at', 0))}  {printable(what).ljust(22)}  {printable(about)}")
     session.result(data, lines)
 
 
@@ -68,7 +67,7 @@ def prove(session: Session, index: int, out: Path) -> None:
       vasari log prove 12 --out proof-12
     """
     from policy import Authority
-    from vasari.log_key import format_log_key
+    from provenance import format_log_key
 
     with Authority.open(session.state) as authority:
         size = authority.log.size
@@ -102,12 +101,11 @@ def check(session: Session, proof: Path, entry: Path, key: Path) -> None:
 
 def check_proof(proof: Path, entry: Path, key: Path) -> dict[str, Any]:
     """Where the entry stands in which log; raises CommandError when the proof does not hold."""
-    from provenance import ProofError, verify_log_proof
-    from vasari.log_key import parse_log_key
+    from provenance import ProofError, parse_log_key, verify_log_proof
 
     try:
         origin, public_key = parse_log_key(key.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ProofError, UnicodeDecodeError) as error:
         raise CommandError(f"{key}: {error}") from error
     try:
         checked = verify_log_proof(
@@ -122,9 +120,3 @@ def check_proof(proof: Path, entry: Path, key: Path) -> dict[str, Any]:
         "size": checked.checkpoint.size,
         "root": checked.checkpoint.root.hex(),
     }
-
-
-def _moment(seconds: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +22,9 @@ from tqdm import tqdm
 from vasari.plain_text import printable
 
 DEFAULT_STATE = "~/.local/share/vasari"
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+"""An option that names a file to read."""
+
 LONGEST_MESSAGE = 2000
 """Characters of an error or a reason on the terminal; strangers' files and tokens speak in them."""
 
@@ -104,6 +108,11 @@ def table(rows: Iterable[tuple[str, object]]) -> list[str]:
     kept = [(name, str(value)) for name, value in rows if value not in (None, "")]
     width = max((len(name) for name, _ in kept), default=0)
     return [f"  {styled(name.ljust(width), dim=True)}  {value}" for name, value in kept]
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 as `2026-11-22 08:30 UTC`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 @contextmanager

@@ -43,6 +43,7 @@ LEAF_DAYS = 365
 ISSUING_CA_DAYS = 5 * 365
 ROOT_DAYS = 10 * 365
 TIME_LEAF_DAYS = 4000  # the profile allows 4110
+LONGEST_NAME = 64  # characters, X.520 upper bounds; the role at the end of a common name always stays
 UNKNOWN_COUNTRY = "ZZ"  # ISO 3166 user-assigned code: no country stated
 
 _ROOT, _ISSUING, _CLAIM = "claim_root", "issuing_ca", "claim_signing"
@@ -178,8 +179,8 @@ def _name(country: str, organisation: str, role: str) -> x509.Name:
     return x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, country),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"{organisation} {role}"[:64]),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation[:LONGEST_NAME]),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"{organisation[: LONGEST_NAME - 1 - len(role)]} {role}"),
         ]
     )
 

@@ -83,6 +83,17 @@ def test_faults_of_a_folder_name_the_file(tmp_path: Path) -> None:
         TrustAnchors.from_folder(tmp_path)
 
 
+@pytest.mark.parametrize("length", [52, 64, 200])
+def test_a_long_name_still_tells_root_and_signer_apart(length: int, tmp_path: Path) -> None:
+    create_pki(tmp_path / "pki", organisation="Institute " + "x" * (length - 10), now=NOW)
+    assert (
+        "Claim Root"
+        in x509.load_pem_x509_certificate(
+            TrustAnchors.from_folder(tmp_path / "pki").manifest_pem.encode()
+        ).subject.rfc4514_string()
+    )
+
+
 def test_an_organisation_needs_a_name(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="organisation"):
         create_pki(tmp_path, organisation="  ", now=NOW)

@@ -27,6 +27,14 @@ def test_the_state_folder_is_private_and_never_overwritten(lab: Lab) -> None:
     assert (lab.state / "authority.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["", " ", "Lab\x1b[2J", "Lab\nOther"])
+def test_an_organisation_is_named_in_plain_text(lab: Lab, tmp_path: Path, name: str) -> None:
+    result = lab.run("init", "--organisation", name, "--state", tmp_path / "other")
+    assert result.exit_code == Exit.USAGE
+    assert "\x1b" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_public_folder_holds_no_secret(lab: Lab) -> None:
     files = list((lab.state / "public").iterdir())
     assert {file.name for file in files} == {"claim-root.pem", "time-root.pem", "log.vkey"}
@@ -171,6 +179,15 @@ def test_what_is_no_regular_file_is_never_waited_for(lab: Lab, tmp_path: Path) -
 
 def test_a_consent_without_uses_has_an_empty_list(lab: Lab) -> None:
     assert lab.json("consent", "uses", lab.issue("unused.jwt"))["uses"] == []
+
+
+def test_a_consent_is_found_by_its_id_its_file_and_its_text_and_no_token_is_repeated(lab: Lab) -> None:
+    file = lab.issue("found.jwt")
+    token, jti = file.read_text().strip(), lab.json("consent", "show", file)["consent"]
+    assert {lab.json("consent", "uses", given)["consent"] for given in (file, token, jti)} == {jti}
+    damaged = lab.run("consent", "uses", token.replace(".", "!"))
+    assert damaged.exit_code == Exit.VERIFICATION_FAILED
+    assert token[100:140] not in damaged.stderr
 
 
 def test_an_unknown_consent_fails_verification(lab: Lab) -> None:

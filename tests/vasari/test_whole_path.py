@@ -1,7 +1,10 @@
 """From an empty folder to a verified clip, and what becomes of the clip afterwards: real weights, real everything."""
 
 import json
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,6 +109,24 @@ def test_the_person_sees_the_use_with_its_log_proof(lab: Lab, release: Path) -> 
     assert [(use["state"], use["log_proof"]) for use in uses] == [("consumed", "proved")]
     assert uses[0]["clip_sha256"] == receipt["clip_sha256"]
     assert uses[0]["log_index"] == receipt["log_index"]
+
+
+def test_a_log_that_was_cut_is_noticed_by_uses_and_verify(lab: Lab, release: Path, tmp_path: Path) -> None:
+    index = json.loads((lab.folder / "receipt.json").read_text())["log_index"]
+    shutil.copytree(lab.state, tmp_path / "state")
+    with closing(sqlite3.connect(tmp_path / "state" / "log.sqlite")) as log:
+        for (name,) in log.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            log.execute(f"DROP TRIGGER {name}")
+        log.execute("DELETE FROM entries WHERE number >= ?", (index,))
+        log.execute("DELETE FROM nodes WHERE (position + 1) * (1 << level) > ?", (index,))
+        log.execute("DELETE FROM checkpoints WHERE size > ?", (index,))
+        log.execute("UPDATE head SET size = ?", (index,))
+        log.commit()
+    uses = lab.run("consent", "uses", lab.folder / "release.jwt", "--state", tmp_path / "state", "--json")
+    assert uses.exit_code == Exit.VERIFICATION_FAILED
+    assert json.loads(uses.stdout)["uses"][0]["log_proof"] == "absent"
+    verdict = json.loads(lab.run("verify", release, "--state", tmp_path / "state", "--json").stdout)["verdict"]
+    assert (verdict["state"], verdict["decided_by"]) == (State.CREDENTIALS_BROKEN, "transparency log")
 
 
 def test_a_clip_that_is_there_is_not_replaced_unasked(lab: Lab, release: Path) -> None:

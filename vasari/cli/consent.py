@@ -9,7 +9,7 @@ import click
 
 from vasari.cli.purposes import purpose_option
 from vasari.cli.session import FILE, CommandError, Exit, Session, moment, styled, table, with_session
-from vasari.cli.token_file import claims_of, read_token
+from vasari.cli.token_file import claims_of, read_token, unverified_claims
 from vasari.cli.whole_file import write_text
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def withdraw(session: Session, token_or_id: str) -> None:
 def uses(session: Session, token_or_id: str) -> None:
     """List every use of a consent, refunded ones too, each with its log entry and whether the proof holds.
 
+    Exit code 5 when a clip was released and the log does not prove it.
+
     \b
     Example:
       vasari consent uses consent.jwt
@@ -136,6 +138,12 @@ def uses(session: Session, token_or_id: str) -> None:
         if row["reason"]:
             lines.append(styled(f"    {row['reason']}", dim=True))
     session.result({"consent": jti, "uses": rows}, lines)
+    if any(row["state"] == "consumed" and row["log_proof"] != "proved" for row in rows):
+        session.note(
+            "The transparency log does not prove every use: it was cut, changed or replaced. "
+            "Compare it with a checkpoint kept elsewhere."
+        )
+        raise SystemExit(Exit.VERIFICATION_FAILED)
 
 
 def issue_consent(
@@ -264,5 +272,12 @@ def _issued(authority: "Authority", jti: str) -> "IssuedToken":
 
 
 def _id_from(token_or_id: str) -> str:
+    """The id in a token file, in the token itself, or given as it is."""
+    if (claims := unverified_claims(token_or_id.strip())) is not None:
+        return str(claims.get("jti", ""))
     path = Path(token_or_id)
-    return str(claims_of(read_token(path), path).get("jti", "")) if path.is_file() else token_or_id
+    try:
+        is_file = path.is_file()
+    except OSError:  # too long for a name: never shown, it may be a damaged token
+        is_file = False
+    return str(claims_of(read_token(path), path).get("jti", "")) if is_file else token_or_id

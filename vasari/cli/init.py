@@ -10,6 +10,7 @@ import click
 from vasari.cli.public_folder import CLAIM_ROOT, LOG_KEY, TIME_ROOT
 from vasari.cli.session import FILE, CommandError, Session, table, with_session
 from vasari.cli.whole_file import write_text
+from vasari.plain_text import printable
 
 
 @click.command(short_help="Make a local authority: keys, certificates, log.")
@@ -45,6 +46,8 @@ def create_authority(
 
     if (weights is None) != (release_key is None):
         raise CommandError("--weights and --release-key belong together: give both or neither")
+    if not organisation.strip() or printable(organisation) != organisation:
+        raise CommandError(f"--organisation {printable(organisation, 80)!r}: expected a name on one line of plain text")
     create = partial(Authority.create, folder, organisation=organisation, now=datetime.now(UTC))
     if weights is not None and release_key is not None:
         create = partial(create, weights=weights, release_key=release_key)

@@ -21,8 +21,8 @@ class Thumbnail:
     jpeg: bytes
 
 
-def pick_thumbnails(blocks: Iterable[FrameBlock], *, count: int = COUNT) -> tuple[Thumbnail, ...]:
-    """Evenly spaced frames of a stream whose length nobody knows, at most `count`, in bounded memory.
+def pick_thumbnails(blocks: Iterable[FrameBlock]) -> tuple[Thumbnail, ...]:
+    """Evenly spaced frames of a stream whose length nobody knows, at most `COUNT`, in bounded memory.
 
     Every `stride`-th frame is kept; when too many are, every other one goes and the stride doubles.
     """
@@ -33,9 +33,9 @@ def pick_thumbnails(blocks: Iterable[FrameBlock], *, count: int = COUNT) -> tupl
             if number % stride == 0:
                 kept.append(Thumbnail(float(time_s), _jpeg(frame)))
             number += 1
-            if len(kept) > 4 * count:
+            if len(kept) > 4 * COUNT:
                 kept, stride = kept[::2], stride * 2
-    middles = [int((i + 0.5) * len(kept) / count) for i in range(count)]
+    middles = [int((i + 0.5) * len(kept) / COUNT) for i in range(COUNT)]
     return tuple(kept[i] for i in sorted(set(middles))) if kept else ()
 
 

@@ -206,11 +206,11 @@ class Authority:
         return self.stores.ledger.uses(jti)
 
     def withdraw(self, jti: str, *, kind: Kind = "consent") -> EventReceipt:
-        """Withdraw for good; stops running jobs. Takes effect before it is logged."""
+        """Withdraw for good, before it is logged. A consent's running jobs stop, an accreditation's finish."""
         return self._change_status(kind, jti, TokenStatus.INVALID, "withdrawn")
 
     def suspend(self, jti: str, *, kind: Kind = "consent") -> EventReceipt:
-        """Suspend until `reinstate`; stops running jobs."""
+        """Suspend until `reinstate`. A consent's running jobs stop, an accreditation's finish."""
         return self._change_status(kind, jti, TokenStatus.SUSPENDED, "suspended")
 
     def reinstate(self, jti: str, *, kind: Kind = "consent") -> EventReceipt:

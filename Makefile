@@ -29,11 +29,15 @@ format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## measure everything, write benchmarks/results/foundation.json and docs/BENCHMARKS.md
+bench: $(VENV)/.training ## measure everything, write benchmarks/results/foundation.json and docs/BENCHMARKS.md
 	$(BIN)/python -m benchmarks.foundation
 
 clean: ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) demo-out .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/.training: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,training]'
+	@touch $@
 
 $(STAMP): pyproject.toml .ci/system-packages
 	@test -n "$(PYTHON)" || { echo "Vasari needs Python 3.11 or 3.12 on the PATH (or: make PYTHON=/path/to/python)"; exit 1; }

@@ -1,11 +1,11 @@
 """Motion from speech against real talkers: bilabial closure, lip opening, silence, speed.
 
-    python -m benchmarks.motion --data FOLDER --checkpoint PATH     figures on a table
-    python -m benchmarks.motion ... --plots DIR                     lip gap over time, one picture per clip
+    python -m benchmarks.motion --data FOLDER              figures of the shipped model on a table
+    python -m benchmarks.motion ... --checkpoint PATH      of another one: `<path>.safetensors` and `<path>.json`
+    python -m benchmarks.motion ... --plots DIR            lip gap over time, one picture per clip
 
-FOLDER holds `grid/` (clips, tracks, phones) and `speech/` (LJSpeech sentences); none of it ships here. PATH is
-`<path>.safetensors` and `<path>.json` without the ending (or VASARI_MOTION_CHECKPOINT). Without data only the speed
-is measured, without a checkpoint on a random network of the same size.
+FOLDER holds `grid/` (clips, tracks, phones) and `speech/` (LJSpeech sentences); none of it ships here. Without data
+only the speed is measured.
 
 The GRID talkers tested here (C, F, H, I) and the LJSpeech reader were never trained on. LJSpeech phone times are in
 `ljspeech_phones.csv` (pocketsphinx 5.1.1; 26 sentences whose words are all in its dictionary).
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,10 +27,10 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.shipped_weights import shipped
 from generator import Controls
 from generator.motion import MotionModel
 from generator.motion_mouth import LIP_GAP_CM, REST_GAP_CM, columns
-from generator.motion_network import MotionNetwork, NetworkConfig
 from generator.motion_processes import FPS
 from generator.rig import EXPRESSION_NAMES
 from generator.training.motion_dataset import GRID_FACE_CM, HELD_OUT_TALKERS, grid_talkers, read_sound
@@ -40,7 +39,7 @@ Rows = dict[str, dict[str, Any]]
 Curve = npt.NDArray[np.float64]
 
 LJSPEECH_PHONES = Path(__file__).with_name("ljspeech_phones.csv")
-COMMAND = "python -m benchmarks.motion --data FOLDER --checkpoint PATH"
+COMMAND = "python -m benchmarks.motion --data FOLDER"
 BILABIAL = {"P", "B", "M"}
 OPEN = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY", "OW"}
 LIP_SOUNDS = BILABIAL | {"F", "V", "W", "SIL"}
@@ -68,8 +67,7 @@ class Recording:
 
 def load_model(checkpoint: Path | None) -> MotionModel:
     if checkpoint is None:
-        torch.manual_seed(0)
-        return MotionModel(MotionNetwork(NetworkConfig()))
+        return MotionModel.from_tensors(*shipped("motion"))
     config = json.loads(checkpoint.with_suffix(".json").read_text(encoding="utf-8"))
     return MotionModel.from_tensors(load_file(str(checkpoint.with_suffix(".safetensors"))), config)
 
@@ -275,11 +273,9 @@ def plot(recording: Recording, gap: Curve, base: Curve, folder: Path) -> None:
 
 
 def measure(data: Path | None, checkpoint: Path | None = None, plots: Path | None = None) -> Rows:
-    """Rows `{id: {value, unit, n, ci95, command}}`; quality needs data and a trained checkpoint."""
-    given = os.environ.get("VASARI_MOTION_CHECKPOINT")
-    checkpoint = checkpoint or (Path(given) if given else None)
+    """Rows `{id: {value, unit, n, ci95, command}}` of a checkpoint, the shipped one by default; lips need data."""
     model = load_model(checkpoint)
-    rows = measure_lips(model, data, plots) if data and checkpoint else {}
+    rows = measure_lips(model, data, plots) if data else {}
     return rows | measure_speed(model)
 
 

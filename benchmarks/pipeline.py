@@ -40,10 +40,7 @@ def measure() -> dict[str, dict[str, Any]]:
 def measure_long() -> dict[str, dict[str, Any]]:
     """Rows of the ten-minute job: some ten minutes on two cores."""
     job = _job(LONG_JOB_S)
-    return {
-        "peak_memory_10min": _row(job["peak_rss_mb"], "MB", 1, part="endurance"),
-        "fps_end_to_end_10min": _row(job["frames"] / job["warm_s"], "frames/s", job["frames"], part="endurance"),
-    }
+    return {"peak_memory_10min": _row(job["peak_rss_mb"], "MB", 1, part="endurance")}
 
 
 def _rates(job: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -22,31 +22,29 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from scipy.spatial.transform import Rotation
 
+from benchmarks.shipped_weights import shipped
 from generator.face_landmarks import CHIN, FOREHEAD_TOP, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
 from generator.face_state import FaceState
 from generator.motion_block import MotionBlock
 from generator.render import Renderer
 from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 from generator.rig_fit import FOCAL
-from generator.studio.build_render_tensors import CONFIG, build
 from generator.working_picture import FACE_HEIGHTS_WIDE, SIZE_PX
 from media import read_frames, read_portrait
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL_RIG = ROOT / "tests" / "generator" / "fixtures" / "render_small.safetensors"
 PORTRAIT = ROOT / "vasari" / "demo" / "portrait.png"
 TRACK_PX = 384  # side of the crop in which the tracks were fitted
 BLOCK = 16
 Rows = dict[str, dict[str, Any]]
 
 
-def a_renderer(data: Path | None, device: str = "cpu") -> Renderer:
-    """With the full rig where there is one."""
-    tensors = build(data / "rig") if data else load_file(SMALL_RIG)
-    return Renderer.from_tensors(tensors, CONFIG, device)
+def a_renderer(device: str = "cpu") -> Renderer:
+    """The shipped one."""
+    tensors, config = shipped("render")
+    return Renderer.from_tensors({f"render.{name}": tensor for name, tensor in tensors.items()}, config, device)
 
 
 def lively_motion(frames: int) -> MotionBlock:
@@ -66,14 +64,14 @@ def lively_motion(frames: int) -> MotionBlock:
 
 def measure(data: Path | None = None, *, clips: int | None = None) -> Rows:
     """Rows {id: {value, unit, n, command}}."""
-    renderer = a_renderer(data)
+    renderer = a_renderer()
     began = time.perf_counter()
     face = renderer.encode(read_portrait(PORTRAIT))
     encode_s = time.perf_counter() - began
     rows: Rows = {"encode_s": {"value": encode_s, "unit": "s per portrait, first call", "n": 1}}
     rows |= measure_speed(renderer, face) | measure_exactness(renderer, face)
     if torch.cuda.is_available():
-        rows |= measure_gpu(data)
+        rows |= measure_gpu()
     if data:
         rows |= measure_reenactment(renderer, data / "grid", clips)
     return {key: {**row, "command": "python -m benchmarks.renderer --data FOLDER"} for key, row in rows.items()}
@@ -96,9 +94,9 @@ def measure_speed(renderer: Renderer, face: FaceState) -> Rows:
     return rows
 
 
-def measure_gpu(data: Path | None) -> Rows:
+def measure_gpu() -> Rows:
     """The same blocks on the first CUDA device."""
-    renderer = a_renderer(data, "cuda")
+    renderer = a_renderer("cuda")
     face, block = renderer.encode(read_portrait(PORTRAIT)), lively_motion(BLOCK)
     renderer.render(face, block)
     torch.cuda.synchronize()

@@ -58,13 +58,18 @@ def on_lattice(pictures: Tensor, pose: Pose) -> tuple[int, int, Tensor]:
 
 def fold(cells: Tensor, top: int, left: int) -> Tensor:
     """Sum of cells [..., h, w] on the torus [..., G, G]; the first lies at row `top`, column `left`."""
-    torus = cells.new_zeros((*cells.shape[:-2], GRID, GRID))
+    return torch.roll(_summed_tiles(cells, GRID), (top % GRID, left % GRID), (-2, -1))
+
+
+def _summed_tiles(cells: Tensor, side: int) -> Tensor:
+    """Sum of the tiles of [..., h, w] that repeat every `side`: [..., side, side]."""
+    torus = cells.new_zeros((*cells.shape[:-2], side, side))
     h, w = cells.shape[-2:]
-    for y in range(0, h, GRID):
-        for x in range(0, w, GRID):
-            tile = cells[..., y : y + GRID, x : x + GRID]
+    for y in range(0, h, side):
+        for x in range(0, w, side):
+            tile = cells[..., y : y + side, x : x + side]
             torus[..., : tile.shape[-2], : tile.shape[-1]] += tile
-    return torch.roll(torus, (top % GRID, left % GRID), (-2, -1))
+    return torus
 
 
 def pilot_wave(slots: Tensor, pictures: Tensor) -> Tensor:
@@ -123,11 +128,7 @@ def _correlate(wave: Tensor, spectrum: Tensor, cells: float) -> Pose:
     half_cell = min(height, width) / cells / 2
     rows, columns = (_half_cells(side, half_cell) for side in (height, width))
     sampled = rows @ wave @ columns.T
-    torus = wave.new_zeros(2, SIDE, SIDE)
-    for y in range(0, sampled.shape[1], SIDE):
-        for x in range(0, sampled.shape[2], SIDE):
-            tile = sampled[:, y : y + SIDE, x : x + SIDE]
-            torus[:, : tile.shape[1], : tile.shape[2]] += tile
+    torus = _summed_tiles(sampled, SIDE)
     conjugate = torch.complex(torus[0], -torus[1])
     surface = torch.fft.ifft2(spectrum * torch.fft.fft2(conjugate).conj())
     power = surface.real.square() + surface.imag.square()

@@ -170,6 +170,18 @@ def test_an_endless_portrait_is_refused_like_any_too_large_one(lab: Lab, tmp_pat
     assert "portrait.unreadable" in {reason["rule"] for reason in json.loads(result.stdout)["denials"]}
 
 
+def test_receipt_and_report_never_replace_a_key_or_the_clip(lab: Lab, tmp_path: Path) -> None:
+    key, consent, clip = lab.folder / "key.pem", lab.issue("receipt.jwt"), tmp_path / "clip.mp4"
+    before, size = key.read_bytes(), lab.json("log", "show")["size"]
+    assert lab.generate(clip, consent, "--receipt", key).exit_code == Exit.USAGE
+    assert lab.generate(clip, consent, "--receipt", clip).exit_code == Exit.USAGE
+    assert key.read_bytes() == before
+    assert lab.json("log", "show")["size"] == size
+    clip.write_bytes(b"a clip")
+    assert lab.run("verify", clip, "--report", clip).exit_code == Exit.USAGE
+    assert clip.read_bytes() == b"a clip"
+
+
 def test_what_is_no_regular_file_is_never_waited_for(lab: Lab, tmp_path: Path) -> None:
     pipe = tmp_path / "clip.mp4"
     os.mkfifo(pipe)

@@ -79,7 +79,7 @@ class Wanted:
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal clips.")
 @click.option("--fps", type=int, default=25, show_default=True, help="Frames per second.")
 @click.option("--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Write the receipt here, as JSON.")
-@click.option("--overwrite", is_flag=True, help="Replace the clip if it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace clip and receipt if they are there.")
 @with_session
 def generate(
     session: Session,
@@ -104,6 +104,8 @@ def generate(
         --consent consent.jwt --accreditation accreditation.jwt --key researcher.pem \\
         --gaze 10,-5 --emotion happy:0.5 --out clip.mp4
     """
+    if receipt is not None and (receipt.resolve() == out.resolve() or (receipt.exists() and not overwrite)):
+        raise CommandError(f"{receipt}: the receipt needs a name of its own that is not taken yet, or --overwrite")
     released = release_clip(
         session,
         portrait=portrait,

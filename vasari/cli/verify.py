@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 from tqdm import tqdm
 
-from vasari.cli.session import Exit, Session, progress, styled, table, with_session
+from vasari.cli.session import CommandError, Exit, Session, progress, styled, table, with_session
 from vasari.cli.whole_file import write_text
 from vasari.plain_text import printable
 
@@ -59,6 +59,8 @@ def verify(session: Session, clip: Path, report: Path | None, trust: Path | None
     from vasari.cli.auditor import open_auditor
     from vasari.reports import clip_page
 
+    if report is not None and report.resolve() == clip.resolve():
+        raise CommandError(f"{report}: the report would replace the clip; choose another name")
     with open_auditor(session, trust) as auditor, progress("verifying", unit="s") as bar:
         audit = auditor.audit(clip, progress=lambda seconds: advance(bar, seconds))
     if report is not None:

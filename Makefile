@@ -42,6 +42,6 @@ $(STAMP): pyproject.toml .ci/system-packages
 	@.ci/system-packages $(PYTHON)
 	@echo "Installing into $(VENV); PyTorch with its GPU libraries is about 6 GB, so this takes some minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install -qq --upgrade pip
+	$(BIN)/python -m pip install -qq --editable '.[dev]'
 	@touch $@

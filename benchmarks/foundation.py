@@ -93,9 +93,13 @@ HEADLINES = (
     ("provenance.sign_1mb_p50", "signing and time-stamping 1 MB, median"),
     ("provenance.verify_1mb_p50", "verifying 1 MB with both engines, median"),
     ("watermark.psnr_db", "luma PSNR of marked clips"),
+    ("watermark.attack.crf28", "marks read after H.264 CRF 28"),
+    ("watermark.attack.crop_75_scale_384_crf28", "marks read after crop to 75 %, scaling to 384, CRF 28"),
+    ("watermark.audio.attack.aac64", "marks read from sound after AAC 64 kbit/s"),
     ("motion.bilabial_closure_rate_ljspeech", "lips closed on p, b, m of real speech"),
     ("motion.opening_correlation", "lip opening against real talkers, correlation"),
-    ("renderer.grid_face_psnr_db", "re-enacted faces of real talkers, PSNR"),
+    ("renderer.reenact_face_db", "re-enacted faces of real talkers"),
+    ("renderer.reenact_face_copy_db", "the same for a copy of the first frame"),
     ("detector.development_auc", "detector on other generators (development set), AUC"),
 )
 

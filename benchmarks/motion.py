@@ -27,6 +27,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.interval import share_interval
 from benchmarks.shipped_weights import shipped
 from generator import Controls
 from generator.motion import MotionModel
@@ -172,11 +173,13 @@ def bootstrap(values: list[float] | list[bool], seed: int = 0) -> list[float]:
 
 
 def mean_row(values: list[float] | list[bool], unit: str) -> dict[str, Any]:
+    """Mean with its interval: exact for shares, bootstrap for measurements."""
+    shares = all(isinstance(value, bool | np.bool_) for value in values)
     return {
         "value": float(np.mean(values)),
         "unit": unit,
         "n": len(values),
-        "ci95": bootstrap(values),
+        "ci95": share_interval(int(sum(values)), len(values)) if shares else bootstrap(values),
         "command": COMMAND,
     }
 

@@ -24,11 +24,11 @@ from typing import Any
 import click
 import torch
 import torch.nn.functional as F
-from scipy.stats import binomtest
 from torch import Tensor
 from torchaudio.functional import resample
 from tqdm import tqdm
 
+from benchmarks.interval import share_interval
 from benchmarks.watermark_clips import lively_scene, speech, talking_head
 from media import MediaError, audio_round_trip, codec_round_trip, load_audio, read_frames
 from watermark import AudioEmbedder, MarkKey, Payload, VideoEmbedder, detect_audio, detect_video
@@ -204,10 +204,8 @@ def rows_of(tally: Tally, prefix: str, units: dict[str, str]) -> Rows:
     rows: Rows = {}
     for kind, results in (("attack", tally.recovered), ("control", tally.false_alarms)):
         for name, hits in results.items():
-            interval = binomtest(sum(hits), len(hits)).proportion_ci(method="exact")
-            rows[f"{prefix}{kind}.{name}"] = _row(
-                sum(hits) / len(hits), "share", len(hits), [float(interval.low), float(interval.high)]
-            )
+            interval = share_interval(sum(hits), len(hits))
+            rows[f"{prefix}{kind}.{name}"] = _row(sum(hits) / len(hits), "share", len(hits), interval)
     for name, values in tally.figures.items():
         rows[prefix + name] = _row(statistics.fmean(values), units[name], len(values))
     return rows

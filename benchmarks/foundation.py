@@ -100,7 +100,7 @@ HEADLINES = (
     ("motion.opening_correlation", "lip opening against real talkers, correlation"),
     ("renderer.reenact_face_db", "re-enacted faces of real talkers"),
     ("renderer.reenact_face_copy_db", "the same for a copy of the first frame"),
-    ("detector.development_auc", "detector on other generators (development set), AUC"),
+    ("detector.common.auc", "detector on other generators (development set), AUC"),
 )
 
 

@@ -11,7 +11,6 @@ import hashlib
 import math
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -47,6 +46,7 @@ from policy.media_facts import MAX_PORTRAIT_PX
 from policy.media_types import audio_media_type, portrait_media_type
 from policy.request import OUTPUT_FPS, OUTPUT_SIZE_PX, GenerationRequest
 from policy.seal import open_sealed
+from policy.stages import OnStage, Stages
 from policy.status_list import TokenStatus
 from provenance import ClipManifest, ProvenanceError, clip_fingerprint, sign_clip, verify_clip
 from watermark import Payload, WatermarkError
@@ -55,7 +55,6 @@ RENEW_EVERY = timedelta(minutes=1)
 FINGERPRINT_SIDE_PX = 256
 
 Progress = Callable[[int, int], None]
-OnStage = Callable[[str], None]
 MakeTalker = Callable[[Mapping[str, Tensor], Mapping[str, object]], TalkingFace]
 
 PARTS_THAT_FAIL = (MediaError, WatermarkError, ProvenanceError, generator.GeneratorError, OSError, sqlite3.Error)
@@ -113,7 +112,7 @@ class ReleasePipeline:
         """
         hand_out = HandOut.prepare(out, overwrite=overwrite)
         self._authority.require_weights()
-        stages = _Stages(on_stage)
+        stages = Stages(on_stage)
         stages.done("prepared")
         worker = WorkerKey()
         decision = self._gate.decide(request, worker_key=worker.public_bytes)
@@ -135,7 +134,7 @@ class _Job:
         request: GenerationRequest,
         decision: Decision,
         hand_out: HandOut,
-        stages: _Stages,
+        stages: Stages,
     ) -> None:
         self._authority = authority
         self._status_of = status_of
@@ -378,22 +377,6 @@ class _Job:
     def _anonymous(self) -> BinaryIO:
         """A file without a name in the state's work folder; gone with the process."""
         return tempfile.TemporaryFile("w+b", dir=self._authority.work_folder)
-
-
-class _Stages:
-    """Names of the steps done and how long each took, summed over repetitions."""
-
-    def __init__(self, on_stage: OnStage | None) -> None:
-        self._on_stage = on_stage
-        self._last = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    def done(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
-        self._last = now
-        if self._on_stage:
-            self._on_stage(name)
 
 
 def _generator_on(device: str) -> MakeTalker:

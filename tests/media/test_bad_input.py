@@ -231,7 +231,7 @@ def everything(data: bytes) -> None:
 changes = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(whole=st.sampled_from([CLIP, FRAGMENTED, MATROSKA]), changes=changes, in_header=st.booleans())
 def test_changed_bytes_end_in_success_or_media_error(
     whole: bytes, changes: list[tuple[int, int]], in_header: bool
@@ -242,7 +242,7 @@ def test_changed_bytes_end_in_success_or_media_error(
     everything(bytes(data))
 
 
-@settings(max_examples=30, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     whole=st.sampled_from([CLIP, FRAGMENTED, MATROSKA, WAV]),
     start=st.integers(0, 10**6),
@@ -254,7 +254,7 @@ def test_spliced_files_end_in_success_or_media_error(whole: bytes, start: int, l
     everything(whole[:start] + filler + whole[start + length :])
 
 
-@settings(max_examples=20, deadline=5000)
+@settings(max_examples=20, deadline=None)
 @given(
     start=st.sampled_from([b"", CLIP[:32], MATROSKA[:40], b"RIFF\0\0\1\0WAVEfmt ", b"OggS"]),
     data=st.binary(max_size=400),

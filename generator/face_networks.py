@@ -183,9 +183,7 @@ def to_camera(canonical: Tensor, place: HeadPlace, flow: Tensor) -> Tensor:
 
 def _grid(volume: Tensor) -> Tensor:
     """[D, H, W, 3] = x, y, z in -1..1 of the cell centres."""
-    axes = [
-        (torch.arange(n, device=volume.device, dtype=torch.float32) * 2 + 1) / n - 1 for n in volume.shape[2:]
-    ]
+    axes = [(torch.arange(n, device=volume.device, dtype=torch.float32) * 2 + 1) / n - 1 for n in volume.shape[2:]]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([x, y, z], -1)
 
@@ -236,7 +234,9 @@ class Decoder(nn.Module):
         flow = F.interpolate(flow, size=(DEPTH, GRID_PX, GRID_PX), mode="trilinear", align_corners=False)
         posed = to_camera(canonical, place, flow).flatten(1, 2)
         seen = torch.cat([warped * 2 - 1, layers], 1).to(posed.dtype)
-        h = F.interpolate(self.volume(posed), scale_factor=2.0, mode="nearest") + self.warped(F.pixel_unshuffle(seen, 4))
+        h = F.interpolate(self.volume(posed), scale_factor=2.0, mode="nearest") + self.warped(
+            F.pixel_unshuffle(seen, 4)
+        )
         for block in self.coarse:
             h = block(h, code)
         h = F.pixel_shuffle(self.up(F.relu(h)), 2) + self.fine_in(F.pixel_unshuffle(seen, 2))

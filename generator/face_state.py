@@ -68,6 +68,7 @@ class FaceState:
     upper: Tensor  # [53, 3 * h * w] cm: motion of the upper sheet
     face_box: tuple[int, int, int, int]  # top, left, height, width in cells
     pivot: Tensor  # [3] cm: the head turns about it
+    turn: Tensor  # [3, 3] of the head in the portrait, to camera axes
     face_width_px: float
     rest_expression: Tensor  # [53] of the portrait
     eyes: tuple[OpeningState, OpeningState]

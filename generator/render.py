@@ -8,6 +8,7 @@ cut into blocks.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -66,36 +67,55 @@ class Renderer:
         """uint8 [N, 3, 512, 512] RGB on the renderer's device."""
         frames = torch.empty(len(block), 3, SIZE_PX, SIZE_PX, dtype=torch.uint8, device=self.device)
         for index in range(len(block)):
-            frames[index] = _draw(face, block[index : index + 1], self.device)
+            moment = block[index : index + 1]
+            motion = head_motion(face, moment.pose[0].to(self.device))
+            frame = _warp(face, moment, motion, self.device).colours
+            frame = face.picture + face.moves * (frame - face.picture)
+            frames[index] = frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
         return frames
 
+    @torch.inference_mode()
+    def warp(self, face: FaceState, block: MotionBlock) -> list[Warped]:
+        """What the networks start from and are trained on."""
+        moments = [block[index : index + 1] for index in range(len(block))]
+        motions = [head_motion(face, moment.pose[0].to(self.device)) for moment in moments]
+        return [_warp(face, *pair, self.device) for pair in zip(moments, motions, strict=True)]
 
-def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Tensor:
-    """uint8 [3, 512, 512] of one frame."""
+
+@dataclass(frozen=True)
+class Warped:
+    """The portrait's own pixels at their new places: colours float32 [3, 512, 512] in 0..255; where openings show
+    what lies behind the skin, and where the person is, [512, 512] in 0..1."""
+
+    colours: Tensor
+    open: Tensor
+    person: Tensor
+
+
+def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torch.device) -> Warped:
     gaze = moment.gaze[0].to(device)
     settled = settle_expression(face, moment.expression[0].to(device), gaze)
-    motion = head_motion(face, moment.pose[0].to(device))
     upper = _upper_cells(face, settled.weights, settled.shifts, motion)
     source = invert_map(upper, origin=(0, 0), target=(0, 0, SIZE_PX, SIZE_PX))
     skin = sample_pixels(face.upper_texture, source)  # [4, 512, 512]
-    behind = face.background.clone()
+    behind, opened = face.background.clone(), torch.zeros(SIZE_PX, SIZE_PX, device=device)
     for opening, shift in zip((*face.eyes, face.mouth), settled.shifts, strict=True):
         window = _target_window(opening, motion)
         left, top, right, bottom = window
         lower = _lower_cells(face, opening, settled.weights, shift, motion)
         at = invert_map(lower, origin=(opening.left * CELL_PX, opening.top * CELL_PX), target=window)
         sheet = sample_pixels(face.lower_texture, at)  # [5, h, w]
-        cover = skin[3, top:bottom, left:right]
+        bare = (1 - skin[3, top:bottom, left:right]) * (1 - sheet[3])
         if opening.name == "mouth":
-            inside = draw_mouth(face, settled.weights, motion, window, (1 - cover) * (1 - sheet[3]))
+            inside = draw_mouth(face, settled.weights, motion, window, bare)
         else:
             eye = face.eye_layers[0 if opening.name == "eye_left" else 1]
             inside = _draw_eye(opening, eye, gaze, motion, window)
         inside += sheet[3] * (sheet[:3] - inside)
         behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
-    frame = behind + skin[3] * (skin[:3] - behind)
-    frame = face.picture + face.moves * (frame - face.picture)
-    return frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
+        opened[top:bottom, left:right] += sheet[4] * bare
+    person = torch.maximum(skin[3], opened)
+    return Warped(behind + skin[3] * (skin[:3] - behind), opened, person)
 
 
 def _upper_cells(

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from generator.errors import GeneratorError
 from generator.expression_rules import settle_expression
-from generator.face_encoder import encode_portrait
+from generator.face_encoder import encode_portrait, encode_working_picture
 from generator.face_state import EyeState, FaceState, OpeningState
 from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
 from generator.motion_block import MotionBlock
 from generator.mouth_interior import draw_mouth
 from generator.rig_fit import RigShape
 from generator.warp import invert_map, pixel_centres, sample_pixels
-from generator.working_picture import CELL_PX, SIZE_PX
+from generator.working_picture import CELL_PX, SIZE_PX, WorkingPicture
 
 SPRITES = tuple(
     f"{side}_teeth{part}" for side in ("upper", "lower") for part in ("", "_centre", "_identity", "_expression")
@@ -61,6 +61,10 @@ class Renderer:
     def encode(self, portrait: Tensor) -> FaceState:
         """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, turned too far."""
         return encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
+
+    def encode_known(self, work: WorkingPicture) -> FaceState:
+        """A working picture with known landmarks. Raises `GeneratorError` when the head is turned too far."""
+        return encode_working_picture(work, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
 
     @torch.inference_mode()
     def render(self, face: FaceState, block: MotionBlock) -> Tensor:

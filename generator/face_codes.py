@@ -20,17 +20,10 @@ from generator.face_networks import (
     IdentityEncoder,
     to_canonical,
 )
+from generator.face_state import FaceCodes
 from generator.head_motion import HeadMotion
 
 PARTS = ("appearance", "decoder", "identity", "read_out")
-
-
-@dataclass(frozen=True)
-class FaceCodes:
-    """canonical: [1, 16, 8, 24, 24] appearance in the head's own axes; identity: [1, 64] unit vector."""
-
-    canonical: Tensor
-    identity: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,10 +49,11 @@ class FaceNetworks:
 
     def __init__(self, nets: Mapping[str, nn.Module], device: torch.device) -> None:
         self._dtype = _dtype(device)
-        ready = {name: net.eval().requires_grad_(False).to(device) for name, net in nets.items()}
-        self._appearance, self._decoder = ready["appearance"], ready["decoder"].to(self._dtype)
-        self._identity, self._read_out = ready["identity"], ready["read_out"]
-        self._decoder.to(memory_format=torch.channels_last)
+        for net in nets.values():
+            net.eval().requires_grad_(False).to(device)
+        self._appearance, self._identity = nets["appearance"], nets["identity"]
+        self._decoder = nets["decoder"].to(self._dtype).to(memory_format=torch.channels_last)
+        self._to_code = nets["read_out"].get_submodule("back")
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> FaceNetworks | None:
@@ -93,7 +87,7 @@ class FaceNetworks:
     def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, named: Tensor) -> Tensor:
         """Colours float32 [3, 512, 512] in 0..255; named [55] expression weights, gaze / 20 degrees."""
         picture, layers = warped.half_size()
-        dynamics = self._read_out.code_of(named[None])
+        dynamics = self._to_code(named[None])
         decoded = self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers)
         maps = torch.cat([decoded.light, decoded.share * decoded.colour, decoded.share], 1)
         left, top, right, bottom = CROP

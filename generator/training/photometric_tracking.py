@@ -82,7 +82,9 @@ class _Fit:
 
     def cost(self, residual: Tensor, parameters: Tensor) -> float:
         pull = STIFFNESS * (parameters - self._reference) ** 2
-        return float(residual.square().mean() + 0.01 * pull.sum() + LIP_GAP_WEIGHT * self._gap(parameters).square().mean())
+        return float(
+            residual.square().mean() + 0.01 * pull.sum() + LIP_GAP_WEIGHT * self._gap(parameters).square().mean()
+        )
 
     def _gap(self, parameters: Tensor) -> Tensor:
         return parameters @ self._opening - self._sight.lip_gap
@@ -161,5 +163,7 @@ def _motion(parameters: Tensor) -> MotionBlock:
     rest = torch.tensor([0.0, 0, 0, 0, 0, 1])
     pose = parameters[:, POSE] * POSE_UNITS + rest
     return MotionBlock(
-        pose.contiguous(), parameters[:, EXPRESSION].clamp(0, 1).contiguous(), (parameters[:, GAZE] * GAZE_UNIT).contiguous()
+        pose.contiguous(),
+        parameters[:, EXPRESSION].clamp(0, 1).contiguous(),
+        (parameters[:, GAZE] * GAZE_UNIT).contiguous(),
     )

@@ -16,7 +16,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -26,7 +25,7 @@ from generator.errors import GeneratorError
 from generator.face_networks import CROP
 from generator.face_state import FaceState
 from generator.motion_block import MotionBlock
-from generator.render import Renderer, Warped
+from generator.render import Renderer
 from generator.training.studio_takes import BACKGROUND, Take, find_takes, load_take, turn_matrices
 from generator.working_picture import SIZE_PX, TEXTURE_PX, WorkingPicture
 
@@ -59,18 +58,17 @@ def motion_of(take: Take, face: FaceState) -> MotionBlock:
     return MotionBlock(pose.float(), expression.float(), take.gaze.float())
 
 
-def half_size(warped: Warped) -> tuple[Tensor, Tensor]:
-    """uint8 [3, 192, 192] colours and [2, 192, 192] layers."""
-    left, top, right, bottom = CROP
-    both = torch.cat([warped.colours, warped.open[None] * 255, warped.person[None] * 255])
-    small = F.avg_pool2d(both[None, :, top:bottom, left:right], 2)[0].add(0.5).clamp(0, 255).to(torch.uint8)
-    return small[:3], small[3:]
+def to_bytes(maps: Tensor) -> Tensor:
+    return (maps[0] * 255 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
 def prior_of(renderer: Renderer, take: Take) -> dict[str, Tensor]:
     face = renderer.encode_known(working_picture(take))
-    pairs = [half_size(warped) for warped in renderer.warp(face, motion_of(take, face))]
-    return {"warped": torch.stack([p[0] for p in pairs]), "layers": torch.stack([p[1] for p in pairs])}
+    pairs = [warped.half_size() for warped in renderer.warp(face, motion_of(take, face))]
+    return {
+        "warped": torch.stack([to_bytes(p[0]) for p in pairs]),
+        "layers": torch.stack([to_bytes(p[1]) for p in pairs]),
+    }
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ class Residual(nn.Module):
         if self.film is not None and code is not None:
             scale, shift = self.film(code)[:, :, None, None].chunk(2, 1)
             h = h * (1 + scale) + shift
-        return x + self.second(F.relu(h))
+        return torch.as_tensor(x + self.second(F.relu(h)))
 
 
 class FaceTrunk(nn.Module):
@@ -146,7 +146,7 @@ class AppearanceEncoder(nn.Module):
         h = self.down(self.fine_residual(self.fine(h)))
         for block in self.residuals:
             h = block(h)
-        return self.slices(F.relu(h)).view(-1, FEATURES, DEPTH, GRID_PX, GRID_PX)
+        return torch.as_tensor(self.slices(F.relu(h))).view(-1, FEATURES, DEPTH, GRID_PX, GRID_PX)
 
 
 @dataclass(frozen=True)
@@ -218,11 +218,11 @@ class Decoder(nn.Module):
         self.fine_in = nn.Conv2d((3 + LAYERS) * 4, 32, 3, padding=1)
         self.fine = nn.ModuleList([Residual(32) for _ in range(2)])
         self.last = nn.Conv2d(32, 7 * 4, 3, padding=1)
-        for layer in (self.flow, self.last):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        with torch.no_grad():
-            self.last.bias[24:] = -4.0  # at first nothing is covered
+        nn.init.zeros_(self.flow.weight)
+        nn.init.zeros_(self.last.weight)
+        bias = torch.zeros(7 * 4)
+        bias[24:] = -4.0  # at first nothing is covered
+        self.last.bias = nn.Parameter(bias)
 
     def forward(
         self, canonical: Tensor, place: HeadPlace, dynamics: Tensor, identity: Tensor, warped: Tensor, layers: Tensor

@@ -54,6 +54,14 @@ class MouthState:
 
 
 @dataclass(frozen=True)
+class FaceCodes:
+    """canonical: [1, 16, 8, 24, 24] appearance in the head's own axes; identity: [1, 64] unit vector."""
+
+    canonical: Tensor
+    identity: Tensor
+
+
+@dataclass(frozen=True)
 class FaceState:
     """Opaque to callers: `Renderer.encode` makes it, `Renderer.render` reads it."""
 
@@ -75,3 +83,4 @@ class FaceState:
     eye_layers: tuple[EyeState, EyeState]
     mouth: OpeningState
     mouth_interior: MouthState
+    codes: FaceCodes | None = None  # of the networks, where the checkpoint has them

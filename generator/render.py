@@ -8,21 +8,22 @@ cut into blocks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from generator.errors import GeneratorError
 from generator.expression_rules import settle_expression
-from generator.face_encoder import encode_portrait
+from generator.face_codes import FaceNetworks, Warped, head_place
+from generator.face_encoder import encode_portrait, encode_working_picture
 from generator.face_state import EyeState, FaceState, OpeningState
 from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
 from generator.motion_block import MotionBlock
 from generator.mouth_interior import draw_mouth
 from generator.rig_fit import RigShape
 from generator.warp import invert_map, pixel_centres, sample_pixels
-from generator.working_picture import CELL_PX, SIZE_PX
+from generator.working_picture import CELL_PX, SIZE_PX, WorkingPicture
 
 SPRITES = tuple(
     f"{side}_teeth{part}" for side in ("upper", "lower") for part in ("", "_centre", "_identity", "_expression")
@@ -35,10 +36,16 @@ class Renderer:
     """Portrait -> `FaceState` once; motion -> frames."""
 
     def __init__(
-        self, rig: RigShape, sprites: Mapping[str, Tensor], sprite_cm_per_px: float, device: torch.device
+        self,
+        rig: RigShape,
+        sprites: Mapping[str, Tensor],
+        sprite_cm_per_px: float,
+        networks: FaceNetworks | None,
+        device: torch.device,
     ) -> None:
         self._rig, self._sprites = rig, dict(sprites)
         self._sprite_cm_per_px = sprite_cm_per_px
+        self._networks = networks
         self.device = device
 
     @classmethod
@@ -56,11 +63,28 @@ class Renderer:
             raise GeneratorError(f"the checkpoint lacks render.{missing[0]}; build it with build_render_tensors")
         sprites = {name: tensors[f"render.{name}"] for name in SPRITES}
         scale = float(str(config.get("sprite_cm_per_px", 0.025)))
-        return cls(RigShape.from_tensors(tensors), sprites, scale, torch.device(device))
+        networks = FaceNetworks.from_tensors(tensors, torch.device(device))
+        return cls(RigShape.from_tensors(tensors), sprites, scale, networks, torch.device(device))
 
     def encode(self, portrait: Tensor) -> FaceState:
         """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, turned too far."""
-        return encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
+        face = encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
+        return self._with_codes(face)
+
+    def encode_known(self, work: WorkingPicture) -> FaceState:
+        """A working picture with known landmarks. Raises `GeneratorError` when the head is turned too far."""
+        face = encode_working_picture(work, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
+        return self._with_codes(face)
+
+    @torch.inference_mode()
+    def _with_codes(self, face: FaceState) -> FaceState:
+        if self._networks is None:
+            return face
+        rest = MotionBlock.still(1)
+        motion = head_motion(face, rest.pose[0].to(self.device))
+        gaze = torch.tensor([face.eye_layers[0].gaze_deg])
+        warped = _warp(face, MotionBlock(rest.pose, rest.expression, gaze), motion, self.device)
+        return replace(face, codes=self._networks.encode(warped, head_place(motion, face.turn)))
 
     @torch.inference_mode()
     def render(self, face: FaceState, block: MotionBlock) -> Tensor:
@@ -69,10 +93,19 @@ class Renderer:
         for index in range(len(block)):
             moment = block[index : index + 1]
             motion = head_motion(face, moment.pose[0].to(self.device))
-            frame = _warp(face, moment, motion, self.device).colours
+            frame = self._complete(face, moment, motion)
             frame = face.picture + face.moves * (frame - face.picture)
             frames[index] = frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
         return frames
+
+    def _complete(self, face: FaceState, moment: MotionBlock, motion: HeadMotion) -> Tensor:
+        """The warped portrait with what the networks add."""
+        warped = _warp(face, moment, motion, self.device)
+        if self._networks is None or face.codes is None:
+            return warped.colours
+        expression = moment.expression[0].to(self.device).clamp(0, 1)
+        named = torch.cat([expression, moment.gaze[0].to(self.device) / 20])
+        return self._networks.complete(warped, face.codes, head_place(motion, face.turn), named)
 
     @torch.inference_mode()
     def warp(self, face: FaceState, block: MotionBlock) -> list[Warped]:
@@ -80,16 +113,6 @@ class Renderer:
         moments = [block[index : index + 1] for index in range(len(block))]
         motions = [head_motion(face, moment.pose[0].to(self.device)) for moment in moments]
         return [_warp(face, *pair, self.device) for pair in zip(moments, motions, strict=True)]
-
-
-@dataclass(frozen=True)
-class Warped:
-    """The portrait's own pixels at their new places: colours float32 [3, 512, 512] in 0..255; where openings show
-    what lies behind the skin, and where the person is, [512, 512] in 0..1."""
-
-    colours: Tensor
-    open: Tensor
-    person: Tensor
 
 
 def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torch.device) -> Warped:

@@ -15,6 +15,7 @@ from generator.face_fields import GRID, Fields, Window, build_fields
 from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
 from generator.face_openings import Opening, fill, find_openings
 from generator.face_state import EyeState, FaceState, MouthState, OpeningState
+from generator.framing import Framing, frame_size_px
 from generator.picture_layers import (
     EyeLayer,
     clean_lower_lid,
@@ -36,10 +37,15 @@ ToTensor = Callable[[Array], Tensor]
 
 
 def encode_portrait(
-    portrait: Tensor, rig: RigShape, sprites: Mapping[str, Tensor], cm_per_px: float, device: torch.device
+    portrait: Tensor,
+    rig: RigShape,
+    sprites: Mapping[str, Tensor],
+    cm_per_px: float,
+    device: torch.device,
+    framing: Framing,
 ) -> FaceState:
     """uint8 [3, H, W] -> state on `device`. Raises `GeneratorError` when there is no face to work with."""
-    work = take_working_picture(portrait)
+    work = take_working_picture(portrait, framing.face)
     fit = fit_head(rig, work.landmarks, SIZE_PX)
     _check_pose(fit)
     openings = find_openings(work.landmarks)
@@ -64,6 +70,7 @@ def encode_portrait(
     left_eye, right_eye, mouth = (_opening_state(w, as_tensor) for w in fields.windows)
     layers = _eye_states(rig, fit, work.landmarks, eyes, as_tensor)
     return FaceState(
+        size_px=frame_size_px(portrait.shape[2], portrait.shape[1], framing.frame),
         picture=planes(picture),
         background=planes(background),
         upper_texture=planes(np.dstack([texture, upper_alpha]))[None],
@@ -85,12 +92,14 @@ def encode_portrait(
 
 
 def _check_pose(fit: HeadFit) -> None:
+    """Raises `GeneratorError` with the angle that was measured."""
     limits = (MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG)
-    for name, value, limit in zip(("turned", "nodded", "tilted"), fit.yaw_pitch_roll_deg, limits, strict=True):
+    ways = (("turned to the left", "turned to the right"), ("raised", "lowered"), ("tilted", "tilted"))
+    for way, value, limit in zip(ways, fit.yaw_pitch_roll_deg, limits, strict=True):
         if abs(value) > limit:
+            remedy = "turn the picture upright" if way[0] == way[1] else "use a portrait that faces the camera more"
             raise GeneratorError(
-                f"the head is {name} by {abs(value):.0f} degrees, at most {limit:.0f} work;"
-                " use a portrait that faces the camera"
+                f"the head is {way[value > 0]} by {abs(value):.0f} degrees, at most {limit:.0f} work; {remedy}"
             )
 
 

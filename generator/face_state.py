@@ -57,6 +57,7 @@ class MouthState:
 class FaceState:
     """Opaque to callers: `Renderer.encode` makes it, `Renderer.render` reads it."""
 
+    size_px: tuple[int, int]  # width and height of its frames
     picture: Tensor  # [3, 512, 512] 0..255
     background: Tensor  # [3, 512, 512] without the person
     upper_texture: Tensor  # [1, 4, 1024, 1024] colour and alpha of the upper sheet

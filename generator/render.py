@@ -16,6 +16,7 @@ from generator.errors import GeneratorError
 from generator.expression_rules import settle_expression
 from generator.face_encoder import encode_portrait
 from generator.face_state import EyeState, FaceState, OpeningState
+from generator.framing import Framing
 from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
 from generator.motion_block import MotionBlock
 from generator.mouth_interior import draw_mouth
@@ -57,9 +58,10 @@ class Renderer:
         scale = float(str(config.get("sprite_cm_per_px", 0.025)))
         return cls(RigShape.from_tensors(tensors), sprites, scale, torch.device(device))
 
-    def encode(self, portrait: Tensor) -> FaceState:
-        """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, turned too far."""
-        return encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
+    def encode(self, portrait: Tensor, framing: Framing | None = None) -> FaceState:
+        """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, cut off, turned too far."""
+        framing = framing or Framing()
+        return encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device, framing)
 
     @torch.inference_mode()
     def render(self, face: FaceState, block: MotionBlock) -> Tensor:

@@ -16,6 +16,7 @@ from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, LIPS_OUTER_LOWER, L
 from generator.face_openings import Opening, fill, find_openings
 from generator.face_state import EyeState, FaceState, MouthState, OpeningState
 from generator.framing import Framing, frame_size_px
+from generator.paste_back import prepare_paste
 from generator.picture_layers import (
     EyeLayer,
     clean_lower_lid,
@@ -49,7 +50,7 @@ def encode_portrait(
     fit = fit_head(rig, work.landmarks, SIZE_PX)
     _check_pose(fit)
     openings = find_openings(work.landmarks)
-    fields = build_fields(rig, fit, work.landmarks, openings)
+    fields = build_fields(rig, fit, work.landmarks, openings, framing)
     texture = snap_to_bytes(work.texture)
     picture = whole_pixels(texture)
     matte = refine_matte(work.person, picture, work.landmarks)
@@ -66,11 +67,14 @@ def encode_portrait(
     def as_tensor(a: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(a, np.float32)).to(device)
 
-    box = fields.face_box
+    box, moves = fields.face_box, _moving_pixels(fields)
+    size_px = frame_size_px(portrait.shape[2], portrait.shape[1], framing.frame)
+    whole = framing.frame == "portrait"
+    pasted = prepare_paste(portrait, size_px, work.crop, picture, matte, moves) if whole else None
     left_eye, right_eye, mouth = (_opening_state(w, as_tensor) for w in fields.windows)
     layers = _eye_states(rig, fit, work.landmarks, eyes, as_tensor)
     return FaceState(
-        size_px=frame_size_px(portrait.shape[2], portrait.shape[1], framing.frame),
+        size_px=size_px,
         picture=planes(picture),
         background=planes(background),
         upper_texture=planes(np.dstack([texture, upper_alpha]))[None],
@@ -78,7 +82,7 @@ def encode_portrait(
         position=as_tensor(_positions(fields)),
         turn_weight=as_tensor(fields.turn_weight),
         move_weight=as_tensor(fields.move_weight),
-        moves=as_tensor(_moving_pixels(fields)),
+        moves=as_tensor(moves),
         upper=as_tensor(fields.upper.reshape(len(fields.upper), -1)),
         face_box=(box.top, box.left, box.height, box.width),
         pivot=as_tensor(fit.translation),
@@ -88,6 +92,7 @@ def encode_portrait(
         eye_layers=layers,
         mouth=mouth,
         mouth_interior=_mouth_state(rig, fit, work, picture, sprites, cm_per_px, as_tensor),
+        paste=pasted.to(device) if pasted else None,
     )
 
 

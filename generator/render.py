@@ -20,6 +20,7 @@ from generator.framing import Framing
 from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
 from generator.motion_block import MotionBlock
 from generator.mouth_interior import draw_mouth
+from generator.paste_back import Drawn, paste
 from generator.rig_fit import RigShape
 from generator.warp import invert_map, pixel_centres, sample_pixels
 from generator.working_picture import CELL_PX, SIZE_PX
@@ -65,21 +66,27 @@ class Renderer:
 
     @torch.inference_mode()
     def render(self, face: FaceState, block: MotionBlock) -> Tensor:
-        """uint8 [N, 3, 512, 512] RGB on the renderer's device."""
-        frames = torch.empty(len(block), 3, SIZE_PX, SIZE_PX, dtype=torch.uint8, device=self.device)
+        """uint8 [N, 3, H, W] RGB on the renderer's device, H x W as `face.size_px`."""
+        width, height = face.size_px
+        frames = torch.empty(len(block), 3, height, width, dtype=torch.uint8, device=self.device)
         for index in range(len(block)):
-            frames[index] = _draw(face, block[index : index + 1], self.device)
+            drawn = _draw(face, block[index : index + 1], self.device)
+            if face.paste is None:
+                frames[index] = drawn.picture.add_(0.5).clamp_(0, 255).to(torch.uint8)
+            else:
+                frames[index] = paste(face.paste, drawn, face.picture)
         return frames
 
 
-def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Tensor:
-    """uint8 [3, 512, 512] of one frame."""
+def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Drawn:
+    """One frame."""
     gaze = moment.gaze[0].to(device)
     settled = settle_expression(face, moment.expression[0].to(device), gaze)
     motion = head_motion(face, moment.pose[0].to(device))
     upper = _upper_cells(face, settled.weights, settled.shifts, motion)
     source = invert_map(upper, origin=(0, 0), target=(0, 0, SIZE_PX, SIZE_PX))
     skin = sample_pixels(face.upper_texture, source)  # [4, 512, 512]
+    covered = skin[3].clone() if face.paste else skin[3]
     behind = face.background.clone()
     for opening, shift in zip((*face.eyes, face.mouth), settled.shifts, strict=True):
         window = _target_window(opening, motion)
@@ -93,11 +100,19 @@ def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Tensor:
         else:
             eye = face.eye_layers[0 if opening.name == "eye_left" else 1]
             inside = _draw_eye(opening, eye, gaze, motion, window)
+        if face.paste:
+            _take_lower_sheet(source[:, top:bottom, left:right], covered[top:bottom, left:right], at, sheet)
         inside += sheet[3] * (sheet[:3] - inside)
         behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
     frame = behind + skin[3] * (skin[:3] - behind)
-    frame = face.picture + face.moves * (frame - face.picture)
-    return frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
+    return Drawn(face.picture + face.moves * (frame - face.picture), source, covered)
+
+
+def _take_lower_sheet(source: Tensor, covered: Tensor, at: Tensor, sheet: Tensor) -> None:
+    """In a window, in place: where the lower sheet shows, its pixels are what the skin comes from."""
+    shows = (1 - covered) * sheet[3] * sheet[4]
+    source.copy_(torch.where(shows > 0.5, at, source))
+    covered += shows
 
 
 def _upper_cells(

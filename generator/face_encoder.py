@@ -47,6 +47,19 @@ def encode_portrait(
 ) -> FaceState:
     """uint8 [3, H, W] -> state on `device`. Raises `GeneratorError` when there is no face to work with."""
     work = take_working_picture(portrait, framing.face)
+    return encode_working_picture(work, rig, sprites, cm_per_px, device, framing, portrait)
+
+
+def encode_working_picture(
+    work: WorkingPicture,
+    rig: RigShape,
+    sprites: Mapping[str, Tensor],
+    cm_per_px: float,
+    device: torch.device,
+    framing: Framing,
+    portrait: Tensor,
+) -> FaceState:
+    """The state of a picture whose landmarks are known. Raises `GeneratorError` when the head is turned too far."""
     fit = fit_head(rig, work.landmarks, SIZE_PX)
     _check_pose(fit)
     openings = find_openings(work.landmarks)
@@ -86,6 +99,7 @@ def encode_portrait(
         upper=as_tensor(fields.upper.reshape(len(fields.upper), -1)),
         face_box=(box.top, box.left, box.height, box.width),
         pivot=as_tensor(fit.translation),
+        turn=as_tensor(fit.rotation),
         face_width_px=float(np.ptp(work.landmarks[list(FACE_OVAL), 0])),
         rest_expression=as_tensor(fit.expression),
         eyes=(left_eye, right_eye),

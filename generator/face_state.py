@@ -74,6 +74,14 @@ class PasteState:
 
 
 @dataclass(frozen=True)
+class FaceCodes:
+    """canonical: [1, 16, 8, 24, 24] appearance in the head's own axes; identity: [1, 64] unit vector."""
+
+    canonical: Tensor
+    identity: Tensor
+
+
+@dataclass(frozen=True)
 class FaceState:
     """Opaque to callers: `Renderer.encode` makes it, `Renderer.render` reads it."""
 
@@ -89,6 +97,7 @@ class FaceState:
     upper: Tensor  # [53, 3 * h * w] cm: motion of the upper sheet
     face_box: tuple[int, int, int, int]  # top, left, height, width in cells
     pivot: Tensor  # [3] cm: the head turns about it
+    turn: Tensor  # [3, 3] of the head in the portrait, to camera axes
     face_width_px: float
     rest_expression: Tensor  # [53] of the portrait
     eyes: tuple[OpeningState, OpeningState]
@@ -96,3 +105,4 @@ class FaceState:
     mouth: OpeningState
     mouth_interior: MouthState
     paste: PasteState | None  # None: the square itself is the frame
+    codes: FaceCodes | None = None  # of the networks, where the checkpoint has them

@@ -7,8 +7,6 @@ nothing moves both are zero, so that there is no seam and background and shoulde
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import torch
@@ -20,16 +18,6 @@ from generator.face_state import PasteState
 from generator.working_picture import SIZE_PX
 
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One drawn square. picture: [3, 512, 512] 0..255; source: [2, 512, 512] where in the working picture its skin
-    comes from, px; cover: [512, 512] 0..1, how much of a pixel is skin."""
-
-    picture: Tensor
-    source: Tensor
-    cover: Tensor
 
 
 def prepare_paste(
@@ -88,11 +76,14 @@ def _moving_box(moves: Array, crop: tuple[float, float, float], size_px: tuple[i
     return int(x0), int(y0), int(x1), int(y1)
 
 
-def paste(state: PasteState, drawn: Drawn, picture: Tensor) -> Tensor:
-    """uint8 [3, H, W]: the whole portrait with the drawn square in it; picture: [3, 512, 512] at rest."""
+def paste(state: PasteState, change: Tensor, source: Tensor, skin: Tensor) -> Tensor:
+    """uint8 [3, H, W]: the whole portrait with the drawn square in it.
+
+    change: [3, 512, 512] the drawn square less the working picture; source, skin: as of `Warped`.
+    """
     left, top, side = state.crop
     x0, y0, x1, y1 = state.box
-    layers = torch.cat([drawn.picture - picture, drawn.source, drawn.cover[None]])[None]
+    layers = torch.cat([change, source, skin[None]])[None]
     layers = F.grid_sample(layers, state.where, mode="bilinear", padding_mode="border", align_corners=False)[0]
     k = side / SIZE_PX
     x = (layers[3] * k + (left - x0)) * (2 / (x1 - x0)) - 1

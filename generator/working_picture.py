@@ -36,7 +36,7 @@ class WorkingPicture:
     texture: Array
     landmarks: Array
     person: Array
-    crop: tuple[int, int, int]
+    crop: tuple[int, int, int] = (0, 0, SIZE_PX)
 
 
 def take_working_picture(portrait: torch.Tensor, face: int | None = None) -> WorkingPicture:

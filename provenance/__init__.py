@@ -3,7 +3,7 @@
 from provenance.certificate_rules import BrokenRule, lint_claim_chain, lint_time_stamping_certificate
 from provenance.checkpoint import Checkpoint, verify_checkpoint
 from provenance.clip_fingerprint import MATCH_DISTANCE, clip_fingerprint, fingerprint_distance, fingerprint_duration_s
-from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding
+from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, SourceStep, UncoveredBytes
 from provenance.errors import (
     CertificateError,
     LogError,
@@ -19,6 +19,7 @@ from provenance.log_key import format_log_key, parse_log_key
 from provenance.manifest import ClipManifest, Ingredient
 from provenance.pki import SigningIdentity, TrustAnchors, create_pki, renew_claim_signing
 from provenance.repository import ManifestRepository, StoredManifest
+from provenance.revocation_list import renew_revocation_lists, revoke_certificate
 from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
 from provenance.signing import sign_clip
 from provenance.tlog_proof import CheckedProof, verify_log_proof
@@ -44,10 +45,12 @@ __all__ = [
     "SettingsError",
     "SigningError",
     "SigningIdentity",
+    "SourceStep",
     "StoredManifest",
     "TimeStampError",
     "TransparencyLog",
     "TrustAnchors",
+    "UncoveredBytes",
     "clip_fingerprint",
     "create_pki",
     "fingerprint_distance",
@@ -58,6 +61,8 @@ __all__ = [
     "lint_time_stamping_certificate",
     "parse_log_key",
     "renew_claim_signing",
+    "renew_revocation_lists",
+    "revoke_certificate",
     "sign_clip",
     "verify_checkpoint",
     "verify_clip",

@@ -29,11 +29,14 @@ PARTS = ("appearance", "decoder", "identity", "read_out")
 @dataclass(frozen=True)
 class Warped:
     """The portrait's own pixels at their new places: colours float32 [3, 512, 512] in 0..255; where openings show
-    what lies behind the skin, and where the person is, [512, 512] in 0..1."""
+    what lies behind the skin, and where the person is, [512, 512] in 0..1. source: [2, 512, 512], where in the portrait
+    the skin at a pixel comes from, px; skin: [512, 512] how much of a pixel is skin of either sheet."""
 
     colours: Tensor
     open: Tensor
     person: Tensor
+    source: Tensor
+    skin: Tensor
 
     def half_size(self) -> tuple[Tensor, Tensor]:
         """[1, 3, 192, 192] in 0..1 and layers [1, 2, 192, 192] of the face crop."""

@@ -22,7 +22,7 @@ from provenance.repository import ManifestRepository, StoredManifest
 from provenance.revocation_list import renew_revocation_lists, revoke_certificate
 from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
 from provenance.signing import sign_clip
-from provenance.tlog_proof import CheckedProof, verify_log_proof
+from provenance.tlog_proof import CheckedProof, carried_entry, verify_log_proof
 from provenance.transparency_log import TransparencyLog
 from provenance.verification import verify_clip
 
@@ -51,6 +51,7 @@ __all__ = [
     "TransparencyLog",
     "TrustAnchors",
     "UncoveredBytes",
+    "carried_entry",
     "clip_fingerprint",
     "create_pki",
     "fingerprint_distance",

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 from asn1crypto import core
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
@@ -30,6 +30,16 @@ MAX_DAYS = {ASSURANCE_LEVEL_1: 366, ASSURANCE_LEVEL_2: 90}
 MAX_TIME_STAMPING_DAYS = 4110
 SIGNATURE_HASHES = ("sha256", "sha384", "sha512")
 SIGNING_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+
+UNREADABLE_CERTIFICATE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises, late, where a part of a certificate can't be read."""
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -195,7 +205,7 @@ def _chain_rules(chain: Sequence[x509.Certificate], now: datetime) -> Iterator[B
             yield BrokenRule("issuer_is_ca", "error", f"{parent.subject.rfc4514_string()} is no CA")
         try:
             child.verify_directly_issued_by(parent)
-        except (ValueError, TypeError, InvalidSignature):
+        except (*UNREADABLE_CERTIFICATE, InvalidSignature):
             yield BrokenRule(
                 "chain_order",
                 "error",
@@ -206,7 +216,7 @@ def _chain_rules(chain: Sequence[x509.Certificate], now: datetime) -> Iterator[B
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> x509.Extension[_Extension] | None:
     try:
         return certificate.extensions.get_extension_for_class(kind)
-    except (x509.ExtensionNotFound, ValueError):  # ValueError: the extensions can't be parsed at all
+    except (x509.ExtensionNotFound, *UNREADABLE_CERTIFICATE):
         return None
 
 
@@ -217,7 +227,7 @@ def _read_der(certificate: x509.Certificate, oid: x509.ObjectIdentifier, kind: t
         load: Callable[..., core.Asn1Value] = kind.load
         value = load(extension.value, strict=True)
         return str(value.dotted if isinstance(value, core.ObjectIdentifier) else value.native)
-    except (x509.ExtensionNotFound, ValueError, TypeError):
+    except (x509.ExtensionNotFound, *UNREADABLE_CERTIFICATE):
         return None
 
 

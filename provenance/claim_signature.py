@@ -12,10 +12,10 @@ from typing import Any
 
 from asn1crypto import cms
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import ocsp
 
 from provenance.cbor import decode_cbor
+from provenance.certificate_rules import UNREADABLE_CERTIFICATE
 from provenance.errors import ProvenanceError
 
 _PADDING = ("pad", "pad2")
@@ -60,10 +60,7 @@ def signer_chain(signature: bytes) -> tuple[x509.Certificate, ...]:
     chain = found[0] if isinstance(found[0], list) else [found[0]]
     if not 0 < len(chain) <= MAX_CHAIN or not all(isinstance(der, bytes) for der in chain):
         raise ProvenanceError("signature: its certificate chain is not well formed")
-    try:
-        return tuple(_load(der) for der in chain)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ProvenanceError(f"signature: a certificate can't be read: {error}") from error
+    return tuple(_load(der) for der in chain)
 
 
 def time_stamp_certificates(signature: bytes) -> tuple[x509.Certificate, ...]:
@@ -80,15 +77,18 @@ def time_stamp_certificates(signature: bytes) -> tuple[x509.Certificate, ...]:
         signed = token["content"]
         serial = signed["signer_infos"][0]["sid"].chosen["serial_number"].native
         held = [_load(entry.chosen.dump()) for entry in signed["certificates"]]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise ProvenanceError(f"time stamp: its certificates can't be read: {error}") from error
     return tuple(sorted(held, key=lambda certificate: certificate.serial_number != serial))
 
 
 def _load(der: bytes) -> x509.Certificate:
     """A certificate whose names, key and extensions can be read too: the library parses them only when asked."""
-    certificate = x509.load_der_x509_certificate(der)
-    _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()
+    except UNREADABLE_CERTIFICATE as error:
+        raise ProvenanceError(f"a certificate can't be read: {error}") from error
     return certificate
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 
+from provenance.certificate_rules import UNREADABLE_CERTIFICATE
 from provenance.credentials_report import Finding, Severity
 from provenance.errors import CertificateError
 from provenance.status_codes import plain_words
@@ -118,7 +119,7 @@ def _made_by_issuer(
             certificate.verify_directly_issued_by(issuer)
             if crl.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]  # DSA and others raise TypeError
                 return True
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        except (*UNREADABLE_CERTIFICATE, InvalidSignature):
             continue
     return False
 
@@ -126,14 +127,14 @@ def _made_by_issuer(
 def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
     try:
         return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE_CERTIFICATE):
         return None
 
 
 def _invalid_since(entry: x509.RevokedCertificate) -> datetime | None:
     try:
         return entry.extensions.get_extension_for_class(x509.InvalidityDate).value.invalidity_date_utc
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE_CERTIFICATE):
         return None
 
 

@@ -29,18 +29,22 @@ PARTS = ("appearance", "decoder", "identity", "read_out")
 @dataclass(frozen=True)
 class Warped:
     """The portrait's own pixels at their new places: colours float32 [3, 512, 512] in 0..255; where openings show
-    what lies behind the skin, and where the person is, [512, 512] in 0..1."""
+    what lies behind the skin, and where the person is, [512, 512] in 0..1. source: [2, 512, 512], where in the portrait
+    the skin at a pixel comes from, px; skin: [512, 512] how much of a pixel is skin of either sheet."""
 
     colours: Tensor
     open: Tensor
     person: Tensor
+    source: Tensor
+    skin: Tensor
 
     def half_size(self) -> tuple[Tensor, Tensor]:
         """[1, 3, 192, 192] in 0..1 and layers [1, 2, 192, 192] of the face crop."""
         left, top, right, bottom = CROP
-        every = torch.cat([self.colours / 255, self.open[None], self.person[None]])
-        small = F.avg_pool2d(every[None, :, top:bottom, left:right], 2)
-        return small[:, :3], small[:, 3:]
+        window = (slice(top, bottom), slice(left, right))
+        layers = torch.stack([self.open[window], self.person[window]])
+        colours = self.colours[:, window[0], window[1]]
+        return F.avg_pool2d(colours[None], 2) / 255, F.avg_pool2d(layers[None], 2)
 
 
 class FaceNetworks:
@@ -85,19 +89,21 @@ class FaceNetworks:
 
     @torch.inference_mode()
     def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, named: Tensor) -> Tensor:
-        """Colours float32 [3, 512, 512] in 0..255; named [55] expression weights, gaze / 20 degrees."""
+        """Colours float32 [3, 512, 512] in 0..255, written over `warped.colours`; named [55]: expression weights,
+        gaze / 20 degrees."""
         picture, layers = warped.half_size()
         dynamics = self._to_code(named[None])
         decoded = self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers)
         maps = torch.cat([decoded.light, decoded.share * decoded.colour, decoded.share], 1)
+        maps[:, :6] *= 255
         left, top, right, bottom = CROP
         maps = F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)[0]
-        person = warped.person[top:bottom, left:right]
-        share = maps[6:] * person
-        lit = warped.colours[:, top:bottom, left:right] + maps[:3] * (255 * person)
-        frame = warped.colours.clone()
-        frame[:, top:bottom, left:right] = lit * (1 - share) + maps[3:6] * (255 * person)
-        return frame
+        maps *= warped.person[top:bottom, left:right]
+        part = warped.colours[:, top:bottom, left:right]
+        part += maps[:3]
+        part -= part * maps[6:]
+        part += maps[3:6]
+        return warped.colours
 
 
 def head_place(motion: HeadMotion, turn_at_rest: Tensor) -> HeadPlace:

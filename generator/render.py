@@ -18,9 +18,11 @@ from generator.expression_rules import settle_expression
 from generator.face_codes import FaceNetworks, Warped, head_place
 from generator.face_encoder import encode_portrait, encode_working_picture
 from generator.face_state import EyeState, FaceState, OpeningState
+from generator.framing import Framing
 from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
 from generator.motion_block import MotionBlock
 from generator.mouth_interior import draw_mouth
+from generator.paste_back import paste
 from generator.rig_fit import RigShape
 from generator.warp import invert_map, pixel_centres, sample_pixels
 from generator.working_picture import CELL_PX, SIZE_PX, WorkingPicture
@@ -66,14 +68,17 @@ class Renderer:
         networks = FaceNetworks.from_tensors(tensors, torch.device(device))
         return cls(RigShape.from_tensors(tensors), sprites, scale, networks, torch.device(device))
 
-    def encode(self, portrait: Tensor) -> FaceState:
-        """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, turned too far."""
-        face = encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
+    def encode(self, portrait: Tensor, framing: Framing | None = None) -> FaceState:
+        """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, cut off, turned too far."""
+        chosen = framing or Framing()
+        face = encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device, chosen)
         return self._with_codes(face)
 
     def encode_known(self, work: WorkingPicture) -> FaceState:
         """A working picture with known landmarks. Raises `GeneratorError` when the head is turned too far."""
-        face = encode_working_picture(work, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
+        rig, sprites, framing = self._rig, self._sprites, Framing()
+        square = torch.from_numpy(work.texture).permute(2, 0, 1)
+        face = encode_working_picture(work, rig, sprites, self._sprite_cm_per_px, self.device, framing, square)
         return self._with_codes(face)
 
     @torch.inference_mode()
@@ -88,19 +93,23 @@ class Renderer:
 
     @torch.inference_mode()
     def render(self, face: FaceState, block: MotionBlock) -> Tensor:
-        """uint8 [N, 3, 512, 512] RGB on the renderer's device."""
-        frames = torch.empty(len(block), 3, SIZE_PX, SIZE_PX, dtype=torch.uint8, device=self.device)
+        """uint8 [N, 3, H, W] RGB on the renderer's device, H x W as `face.size_px`."""
+        width, height = face.size_px
+        frames = torch.empty(len(block), 3, height, width, dtype=torch.uint8, device=self.device)
         for index in range(len(block)):
             moment = block[index : index + 1]
             motion = head_motion(face, moment.pose[0].to(self.device))
-            frame = self._complete(face, moment, motion)
+            warped = _warp(face, moment, motion, self.device)
+            frame = self._complete(face, moment, motion, warped)
             frame = face.picture + face.moves * (frame - face.picture)
-            frames[index] = frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
+            if face.paste is None:
+                frames[index] = frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
+            else:
+                frames[index] = paste(face.paste, frame - face.picture, warped.source, warped.skin)
         return frames
 
-    def _complete(self, face: FaceState, moment: MotionBlock, motion: HeadMotion) -> Tensor:
+    def _complete(self, face: FaceState, moment: MotionBlock, motion: HeadMotion, warped: Warped) -> Tensor:
         """The warped portrait with what the networks add."""
-        warped = _warp(face, moment, motion, self.device)
         if self._networks is None or face.codes is None:
             return warped.colours
         expression = moment.expression[0].to(self.device).clamp(0, 1)
@@ -122,6 +131,7 @@ def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torc
     source = invert_map(upper, origin=(0, 0), target=(0, 0, SIZE_PX, SIZE_PX))
     skin = sample_pixels(face.upper_texture, source)  # [4, 512, 512]
     behind, opened = face.background.clone(), torch.zeros(SIZE_PX, SIZE_PX, device=device)
+    covered = skin[3].clone()
     for opening, shift in zip((*face.eyes, face.mouth), settled.shifts, strict=True):
         window = _target_window(opening, motion)
         left, top, right, bottom = window
@@ -137,8 +147,16 @@ def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torc
         inside += sheet[3] * (sheet[:3] - inside)
         behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
         opened[top:bottom, left:right] += sheet[4] * bare
+        _take_lower_sheet(source[:, top:bottom, left:right], covered[top:bottom, left:right], at, sheet)
     person = torch.maximum(skin[3], opened)
-    return Warped(behind + skin[3] * (skin[:3] - behind), opened, person)
+    return Warped(behind + skin[3] * (skin[:3] - behind), opened, person, source, covered)
+
+
+def _take_lower_sheet(source: Tensor, covered: Tensor, at: Tensor, sheet: Tensor) -> None:
+    """In a window, in place: where the lower sheet shows, its pixels are what the skin comes from."""
+    shows = (1 - covered) * sheet[3] * sheet[4]
+    source.copy_(torch.where(shows > 0.5, at, source))
+    covered += shows
 
 
 def _upper_cells(

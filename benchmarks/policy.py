@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.foundation import commit, hardware
+from benchmarks.results_page import commit, hardware
 from policy import Authority, ConsentTerms, GenerationRequest, seal_weights, sign_request, thumbprint
 from policy.broker import WorkerKey
 from policy.media_facts import inspect_media

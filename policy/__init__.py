@@ -21,7 +21,7 @@ from policy.keys import public_jwk, read_private_key, thumbprint, write_private_
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
 from policy.registry import ConsentTerms, IssuedToken
 from policy.release import Receipt, ReleasePipeline
-from policy.request import CONTROL_RANGES, EMOTIONS, Controls, GenerationRequest, sign_request
+from policy.request import CONTROL_RANGES, EMOTIONS, Controls, Framing, GenerationRequest, sign_request
 from policy.seal import read_sealed_header, seal_weights
 from policy.status_list import TokenStatus
 from policy.uses import ConsentUse
@@ -41,6 +41,7 @@ __all__ = [
     "Decision",
     "Denial",
     "EventReceipt",
+    "Framing",
     "Gate",
     "GenerationRequest",
     "GrantError",

@@ -50,7 +50,8 @@ class ConsentTerms:
 
     `subject` is their name; it goes into the evidence record only. `researcher_jkt` is the thumbprint of
     the only key that may use the consent. `audio_sha256`: allowed recordings, empty for any.
-    `audience`: the gate it is for, this one by default.
+    `audience`: the gate it is for, this one by default. `face`: which of several faces in the portrait they are, from
+    the left; a consent that names none covers a portrait of one face only.
     """
 
     subject: str = field(repr=False)
@@ -67,6 +68,7 @@ class ConsentTerms:
     max_height: int = 512
     max_fps: int = 25
     audience: str | None = None
+    face: int | None = None
     evidence: str = field(default="", repr=False)
 
 
@@ -218,7 +220,7 @@ class Registry:
             "type": "likeness_generation",
             "model": self._identity.model_digest,
             "purposes": list(terms.purposes),
-            "portrait": {"sha256": sha256_hex(terms.portrait), "pixels_sha256": pixels_sha256},
+            "portrait": {"sha256": sha256_hex(terms.portrait), "pixels_sha256": pixels_sha256, "face": terms.face},
             "audio": {"mode": "hash-list" if terms.audio_sha256 else "any", "sha256": list(terms.audio_sha256)},
             "video": {
                 "max_width": terms.max_width,

@@ -34,6 +34,7 @@ def test_every_command_of_the_charter_is_there() -> None:
         "init", "accredit", "generate", "verify", "scan", "seal", "demo",
         "consent issue", "consent show", "consent withdraw", "consent uses",
         "log show", "log prove", "log check",
+        "pki show", "pki lint", "pki csr", "pki install", "pki rotate", "pki revoke", "pki publish",
     }  # fmt: skip
 
 

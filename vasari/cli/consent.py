@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from policy import Authority, IssuedToken
 
 
+class SizeParam(click.ParamType[tuple[int, int]]):
+    """`WIDTHxHEIGHT` in pixels."""
+
+    name = "widthxheight"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Two numbers within what a consent can name, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        width, _, height = str(value).partition("x")
+        if not (width.isdecimal() and height.isdecimal() and all(64 <= int(side) <= 4096 for side in (width, height))):
+            self.fail(f"{value!r}: expected a size such as 1280x1280, each side 64 to 4096", param, ctx)
+        return int(width), int(height)
+
+
 @click.group()
 def consent() -> None:
     """Grant, show and withdraw consent, and see every use of it."""
@@ -24,10 +39,12 @@ def consent() -> None:
 @consent.command(short_help="Issue a consent token.")
 @click.option("--subject", required=True, help="The depicted person's name; kept by the authority, not in the token.")
 @click.option("--portrait", type=FILE, required=True, help="The only portrait that may be used.")
+@click.option("--face", type=click.IntRange(1, 16), help="Which face of the portrait, from the left, if several.")
 @click.option("--grantee", type=FILE, required=True, help="Who may use it: their accreditation token, or key file.")
 @purpose_option(help_text="What it is for. Repeatable.", required=True)
 @click.option("--audio", type=FILE, multiple=True, help="Allow only this recording; any when left out. Repeatable.")
 @click.option("--max-seconds", type=click.IntRange(1, 3600), default=30, show_default=True, help="Longest clip.")
+@click.option("--max-size", type=SizeParam(), default="512x512", show_default=True, help="Largest frames, in pixels.")
 @click.option("--uses", type=click.IntRange(1, 100_000), default=5, show_default=True, help="How many clips.")
 @click.option("--total-seconds", type=click.IntRange(min=1), help="All clips together; uses x longest by default.")
 @click.option("--days", type=click.IntRange(1, 90), default=30, show_default=True, help="How long it is valid.")
@@ -151,10 +168,12 @@ def issue_consent(
     *,
     subject: str,
     portrait: Path,
+    face: int | None = None,
     grantee: Path,
     purpose: tuple[str, ...],
     audio: tuple[Path, ...],
     max_seconds: int,
+    max_size: tuple[int, int] = (512, 512),
     uses: int,
     total_seconds: int | None,
     days: int,
@@ -175,6 +194,9 @@ def issue_consent(
                 purposes=tuple(dict.fromkeys(purpose)),
                 uses=uses,
                 max_seconds=max_seconds,
+                max_width=max_size[0],
+                max_height=max_size[1],
+                face=face,
                 total_seconds=total_seconds or uses * max_seconds,
                 valid_for=timedelta(days=days),
                 audio_sha256=tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in audio),
@@ -215,6 +237,7 @@ def describe_consent(authority: "Authority", issued: "IssuedToken") -> dict[str,
         "standing": _standing(issued),
         "purposes": {purpose: PURPOSES[purpose] for purpose in allowed.purposes},
         "portrait_sha256": allowed.portrait.sha256,
+        "face": allowed.portrait.face,
         "audio_sha256": list(allowed.audio.sha256),
         "max_seconds": allowed.video.max_seconds,
         "max_width": allowed.video.max_width,
@@ -238,6 +261,7 @@ def term_lines(terms: dict[str, Any]) -> list[str]:
         *((("for" if i == 0 else ""), sentence) for i, sentence in enumerate(terms["purposes"].values())),
         ("portrait", terms.get("portrait", "")),
         ("portrait SHA-256", terms["portrait_sha256"]),
+        ("face", "the only one" if terms["face"] is None else f"number {terms['face']} from the left"),
         ("recordings", f"only {recordings} listed by hash" if recordings else "any"),
         ("each clip", f"at most {terms['max_seconds']} s, {terms['max_width']} x {terms['max_height']}, "
                       f"{terms['max_fps']} frames/s"),

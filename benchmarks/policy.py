@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.foundation import commit, hardware
+from benchmarks.results_page import commit, hardware
 from policy import (
     Authority,
     ConsentTerms,

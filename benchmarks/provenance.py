@@ -294,7 +294,7 @@ def _row(value: float, unit: str, n: int) -> dict[str, Any]:
 @click.command(help=__doc__)
 @click.option("--quick", is_flag=True, help="A tenth of the repetitions.")
 def main(quick: bool) -> None:
-    from benchmarks.foundation import commit, hardware
+    from benchmarks.results_page import commit, hardware
 
     stamp = {"commit": commit(), "hardware": hardware()}
     print(json.dumps({f"provenance.{key}": row | stamp for key, row in measure(quick=quick).items()}, indent=1))

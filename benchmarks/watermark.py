@@ -299,7 +299,7 @@ def _voice(path: Path, seconds: float) -> Tensor | None:
 @click.option("--only", default="", help="Only attacks whose name contains this text.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the rows to this file.")
 def main(count: int, seconds: float, clips: tuple[Path, ...], every: int, only: str, out: Path | None) -> None:
-    from benchmarks.foundation import commit, hardware
+    from benchmarks.results_page import commit, hardware
 
     stamp = {"commit": commit(), "hardware": hardware(), "command": "python -m benchmarks.watermark"}
     rows = {

@@ -4,6 +4,7 @@ from generator.audio_features import AUDIO_RATE
 from generator.controls import EMOTIONS, Controls
 from generator.errors import GeneratorError
 from generator.face_state import FaceState
+from generator.framing import FRAMES, SHOULDERS, Framing, frame_size_px
 from generator.generator import Generator
 from generator.motion_block import MotionBlock, MotionState
 from generator.motion_processes import FPS
@@ -16,11 +17,15 @@ __all__ = [
     "EXPRESSION_INDEX",
     "EXPRESSION_NAMES",
     "FPS",
+    "FRAMES",
+    "SHOULDERS",
     "SIZE_PX",
     "Controls",
     "FaceState",
+    "Framing",
     "Generator",
     "GeneratorError",
     "MotionBlock",
     "MotionState",
+    "frame_size_px",
 ]

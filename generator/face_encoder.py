@@ -15,6 +15,8 @@ from generator.face_fields import GRID, Fields, Window, build_fields
 from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
 from generator.face_openings import Opening, fill, find_openings
 from generator.face_state import EyeState, FaceState, MouthState, OpeningState
+from generator.framing import Framing, frame_size_px
+from generator.paste_back import prepare_paste
 from generator.picture_layers import (
     EyeLayer,
     clean_lower_lid,
@@ -36,14 +38,32 @@ ToTensor = Callable[[Array], Tensor]
 
 
 def encode_portrait(
-    portrait: Tensor, rig: RigShape, sprites: Mapping[str, Tensor], cm_per_px: float, device: torch.device
+    portrait: Tensor,
+    rig: RigShape,
+    sprites: Mapping[str, Tensor],
+    cm_per_px: float,
+    device: torch.device,
+    framing: Framing,
 ) -> FaceState:
     """uint8 [3, H, W] -> state on `device`. Raises `GeneratorError` when there is no face to work with."""
-    work = take_working_picture(portrait)
+    work = take_working_picture(portrait, framing.face)
+    return encode_working_picture(work, rig, sprites, cm_per_px, device, framing, portrait)
+
+
+def encode_working_picture(
+    work: WorkingPicture,
+    rig: RigShape,
+    sprites: Mapping[str, Tensor],
+    cm_per_px: float,
+    device: torch.device,
+    framing: Framing,
+    portrait: Tensor,
+) -> FaceState:
+    """The state of a picture whose landmarks are known. Raises `GeneratorError` when the head is turned too far."""
     fit = fit_head(rig, work.landmarks, SIZE_PX)
     _check_pose(fit)
     openings = find_openings(work.landmarks)
-    fields = build_fields(rig, fit, work.landmarks, openings)
+    fields = build_fields(rig, fit, work.landmarks, openings, framing)
     texture = snap_to_bytes(work.texture)
     picture = whole_pixels(texture)
     matte = refine_matte(work.person, picture, work.landmarks)
@@ -60,10 +80,14 @@ def encode_portrait(
     def as_tensor(a: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(a, np.float32)).to(device)
 
-    box = fields.face_box
+    box, moves = fields.face_box, _moving_pixels(fields)
+    size_px = frame_size_px(portrait.shape[2], portrait.shape[1], framing.frame)
+    whole = framing.frame == "portrait"
+    pasted = prepare_paste(portrait, size_px, work.crop, picture, matte, moves) if whole else None
     left_eye, right_eye, mouth = (_opening_state(w, as_tensor) for w in fields.windows)
     layers = _eye_states(rig, fit, work.landmarks, eyes, as_tensor)
     return FaceState(
+        size_px=size_px,
         picture=planes(picture),
         background=planes(background),
         upper_texture=planes(np.dstack([texture, upper_alpha]))[None],
@@ -71,26 +95,30 @@ def encode_portrait(
         position=as_tensor(_positions(fields)),
         turn_weight=as_tensor(fields.turn_weight),
         move_weight=as_tensor(fields.move_weight),
-        moves=as_tensor(_moving_pixels(fields)),
+        moves=as_tensor(moves),
         upper=as_tensor(fields.upper.reshape(len(fields.upper), -1)),
         face_box=(box.top, box.left, box.height, box.width),
         pivot=as_tensor(fit.translation),
+        turn=as_tensor(fit.rotation),
         face_width_px=float(np.ptp(work.landmarks[list(FACE_OVAL), 0])),
         rest_expression=as_tensor(fit.expression),
         eyes=(left_eye, right_eye),
         eye_layers=layers,
         mouth=mouth,
         mouth_interior=_mouth_state(rig, fit, work, picture, sprites, cm_per_px, as_tensor),
+        paste=pasted.to(device) if pasted else None,
     )
 
 
 def _check_pose(fit: HeadFit) -> None:
+    """Raises `GeneratorError` with the angle that was measured."""
     limits = (MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG)
-    for name, value, limit in zip(("turned", "nodded", "tilted"), fit.yaw_pitch_roll_deg, limits, strict=True):
+    ways = (("turned to the left", "turned to the right"), ("raised", "lowered"), ("tilted", "tilted"))
+    for way, value, limit in zip(ways, fit.yaw_pitch_roll_deg, limits, strict=True):
         if abs(value) > limit:
+            remedy = "turn the picture upright" if way[0] == way[1] else "use a portrait that faces the camera more"
             raise GeneratorError(
-                f"the head is {name} by {abs(value):.0f} degrees, at most {limit:.0f} work;"
-                " use a portrait that faces the camera"
+                f"the head is {way[value > 0]} by {abs(value):.0f} degrees, at most {limit:.0f} work; {remedy}"
             )
 
 

@@ -17,12 +17,14 @@ from scipy.spatial import cKDTree
 
 from generator.face_landmarks import CHIN, FACE_OVAL, FOREHEAD_TOP
 from generator.face_openings import CONTOUR_POINTS, Opening, inside
+from generator.framing import Framing
 from generator.membrane import stretch_membrane
 from generator.rig import EXPRESSION_INDEX
 from generator.rig_fit import FOCAL, HeadFit, RigShape, project
 from generator.working_picture import CELL_PX, SIZE_PX
 
 GRID = SIZE_PX // CELL_PX
+SHOULDER_SWAY = 0.5  # of the head's translation, just below the chin
 MAX_SLOPE = 1.9  # px of depth per px; a turn by atan(1 / MAX_SLOPE) would fold the picture
 Array = NDArray[np.float32]
 
@@ -96,10 +98,12 @@ def place_skin(rig: RigShape, fit: HeadFit, landmarks: Array) -> Skin:
     )
 
 
-def build_fields(rig: RigShape, fit: HeadFit, landmarks: Array, openings: tuple[Opening, ...]) -> Fields:
+def build_fields(
+    rig: RigShape, fit: HeadFit, landmarks: Array, openings: tuple[Opening, ...], framing: Framing
+) -> Fields:
     skin = place_skin(rig, fit, landmarks)
     depth = _depth_field(skin)
-    turn, move = _head_weights(landmarks)
+    turn, move = _head_weights(landmarks, framing)
     box = _face_box(landmarks)
     upper = _face_motion(skin, landmarks, box)
     windows = tuple(_window(skin, rig, opening, box, upper) for opening in openings)
@@ -127,7 +131,9 @@ def _depth_field(skin: Skin) -> Array:
     return np.asarray(depth, np.float32)
 
 
-def _head_weights(landmarks: Array) -> tuple[Array, Array]:
+def _head_weights(landmarks: Array, framing: Framing) -> tuple[Array, Array]:
+    """[256, 256] each: turn, and translation and scale. Both end in the neck; shoulders that follow take a part of the
+    translation, none at the picture's border. Where the square is pasted back, nothing moves at its border."""
     chin, top = landmarks[CHIN], landmarks[FOREHEAD_TOP]
     height = float(np.linalg.norm(chin - top))
     oval = landmarks[list(FACE_OVAL)]
@@ -136,13 +142,18 @@ def _head_weights(landmarks: Array) -> tuple[Array, Array]:
     y, x = np.mgrid[0:GRID, 0:GRID].astype(np.float32) * CELL_PX + CELL_PX / 2
     side = _smooth_step((np.abs(x - centre_x) / half_width - 0.8) / 0.7)
     start = chin[1] - 0.02 * height - 0.33 * height * side  # beside the neck, shoulders begin higher
-    end = np.minimum(start + (0.5 - 0.1 * side) * height, SIZE_PX)
+    end = np.minimum(start + (0.44 - 0.04 * side) * height, SIZE_PX)
     turn = 1 - _smooth_step((y - start) / np.maximum(end - start, 1))
-    start = chin[1] - 0.05 * height
-    move = 1 - _smooth_step((y - start) / max(SIZE_PX - start, 1))
-    border = _smooth_step(np.minimum(x, SIZE_PX - x) / 64)
-    below = _smooth_step((y - chin[1] + 0.3 * height) / (0.3 * height))
-    return turn, move * (1 - below * (1 - border))
+    move = turn
+    border = _smooth_step((np.minimum(x, SIZE_PX - x) - 6) / 64)
+    if framing.shoulders == "follow":
+        start = chin[1] - 0.05 * height
+        sway = 1 - _smooth_step((y - start) / max(SIZE_PX - start, 1))
+        move = move + (1 - move) * SHOULDER_SWAY * sway * border
+    if framing.frame == "portrait":
+        border = border * _smooth_step((np.minimum(y, SIZE_PX - y) - 6) / 64)
+        turn, move = turn * border, move * border
+    return turn, move
 
 
 def _smooth_step(t: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -54,9 +55,37 @@ class MouthState:
 
 
 @dataclass(frozen=True)
+class PasteState:
+    """The whole portrait around the animated square, see `paste_back`. B = height x width of `box`."""
+
+    canvas: Tensor  # uint8 [3, H, W]
+    box: tuple[int, int, int, int]  # left, top, right, bottom in the canvas: all that can move
+    where: Tensor  # [1, B, 2] -1..1 in the square
+    detail: Tensor  # [1, 3, B] what the square is too coarse for
+    behind_detail: Tensor  # [3, B] the same without the person
+    moves: Tensor  # [B]
+    crop: tuple[float, float, float]  # left, top, side of the square in the canvas
+
+    def to(self, device: torch.device) -> PasteState:
+        """The same on another device."""
+        tensors = (self.canvas, self.where, self.detail, self.behind_detail, self.moves)
+        canvas, where, detail, behind, moves = (tensor.to(device) for tensor in tensors)
+        return PasteState(canvas, self.box, where, detail, behind, moves, self.crop)
+
+
+@dataclass(frozen=True)
+class FaceCodes:
+    """canonical: [1, 16, 8, 24, 24] appearance in the head's own axes; identity: [1, 64] unit vector."""
+
+    canonical: Tensor
+    identity: Tensor
+
+
+@dataclass(frozen=True)
 class FaceState:
     """Opaque to callers: `Renderer.encode` makes it, `Renderer.render` reads it."""
 
+    size_px: tuple[int, int]  # width and height of its frames
     picture: Tensor  # [3, 512, 512] 0..255
     background: Tensor  # [3, 512, 512] without the person
     upper_texture: Tensor  # [1, 4, 1024, 1024] colour and alpha of the upper sheet
@@ -68,9 +97,12 @@ class FaceState:
     upper: Tensor  # [53, 3 * h * w] cm: motion of the upper sheet
     face_box: tuple[int, int, int, int]  # top, left, height, width in cells
     pivot: Tensor  # [3] cm: the head turns about it
+    turn: Tensor  # [3, 3] of the head in the portrait, to camera axes
     face_width_px: float
     rest_expression: Tensor  # [53] of the portrait
     eyes: tuple[OpeningState, OpeningState]
     eye_layers: tuple[EyeState, EyeState]
     mouth: OpeningState
     mouth_interior: MouthState
+    paste: PasteState | None  # None: the square itself is the frame
+    codes: FaceCodes | None = None  # of the networks, where the checkpoint has them

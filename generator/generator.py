@@ -11,6 +11,7 @@ from torch import Tensor
 from generator.controls import Controls
 from generator.errors import GeneratorError
 from generator.face_state import FaceState
+from generator.framing import Framing
 from generator.motion import MotionModel, SpeechMotionState
 from generator.motion_block import MotionBlock
 from generator.render import Renderer
@@ -42,9 +43,18 @@ class Generator:
         motion = MotionModel.from_tensors(spoken, config["motion"])
         return cls(motion, Renderer.from_tensors(tensors, config["render"], device))
 
-    def encode(self, portrait: Tensor) -> FaceState:
-        """uint8 [3, H, W] RGB, any shape. Raises `GeneratorError`: no face, several, too small, turned too far."""
-        return self._renderer.encode(portrait)
+    def encode(
+        self, portrait: Tensor, *, face: int | None = None, frame: str = "square", shoulders: str = "still"
+    ) -> FaceState:
+        """uint8 [3, H, W] RGB, any shape; `face`, `frame`, `shoulders` as in `Framing`.
+
+        Raises `GeneratorError`: no face, several and none chosen, too small, cut off, turned too far.
+        """
+        return self._renderer.encode(portrait, Framing(face, frame, shoulders))
+
+    def frame_size(self, face: FaceState) -> tuple[int, int]:
+        """Width and height of its frames."""
+        return face.size_px
 
     def start(self, *, controls: Controls, seed: int) -> SpeechMotionState:
         """State before the first sample."""
@@ -57,5 +67,5 @@ class Generator:
         return self._motion.step(audio, state, final)
 
     def render(self, face: FaceState, block: MotionBlock) -> Tensor:
-        """uint8 [N, 3, 512, 512] RGB on the generator's device."""
+        """uint8 [N, 3, H, W] RGB on the generator's device; 512x512, or the whole portrait."""
         return self._renderer.render(face, block)

@@ -8,20 +8,24 @@ cut into blocks.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from generator.errors import GeneratorError
 from generator.expression_rules import settle_expression
-from generator.face_encoder import encode_portrait
+from generator.face_codes import FaceNetworks, Warped, head_place
+from generator.face_encoder import encode_portrait, encode_working_picture
 from generator.face_state import EyeState, FaceState, OpeningState
+from generator.framing import Framing
 from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
 from generator.motion_block import MotionBlock
 from generator.mouth_interior import draw_mouth
+from generator.paste_back import paste
 from generator.rig_fit import RigShape
 from generator.warp import invert_map, pixel_centres, sample_pixels
-from generator.working_picture import CELL_PX, SIZE_PX
+from generator.working_picture import CELL_PX, SIZE_PX, WorkingPicture
 
 SPRITES = tuple(
     f"{side}_teeth{part}" for side in ("upper", "lower") for part in ("", "_centre", "_identity", "_expression")
@@ -34,10 +38,16 @@ class Renderer:
     """Portrait -> `FaceState` once; motion -> frames."""
 
     def __init__(
-        self, rig: RigShape, sprites: Mapping[str, Tensor], sprite_cm_per_px: float, device: torch.device
+        self,
+        rig: RigShape,
+        sprites: Mapping[str, Tensor],
+        sprite_cm_per_px: float,
+        networks: FaceNetworks | None,
+        device: torch.device,
     ) -> None:
         self._rig, self._sprites = rig, dict(sprites)
         self._sprite_cm_per_px = sprite_cm_per_px
+        self._networks = networks
         self.device = device
 
     @classmethod
@@ -55,47 +65,98 @@ class Renderer:
             raise GeneratorError(f"the checkpoint lacks render.{missing[0]}; build it with build_render_tensors")
         sprites = {name: tensors[f"render.{name}"] for name in SPRITES}
         scale = float(str(config.get("sprite_cm_per_px", 0.025)))
-        return cls(RigShape.from_tensors(tensors), sprites, scale, torch.device(device))
+        networks = FaceNetworks.from_tensors(tensors, torch.device(device))
+        return cls(RigShape.from_tensors(tensors), sprites, scale, networks, torch.device(device))
 
-    def encode(self, portrait: Tensor) -> FaceState:
-        """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, turned too far."""
-        return encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device)
+    def encode(self, portrait: Tensor, framing: Framing | None = None) -> FaceState:
+        """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, cut off, turned too far."""
+        chosen = framing or Framing()
+        face = encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device, chosen)
+        return self._with_codes(face)
+
+    def encode_known(self, work: WorkingPicture) -> FaceState:
+        """A working picture with known landmarks. Raises `GeneratorError` when the head is turned too far."""
+        rig, sprites, framing = self._rig, self._sprites, Framing()
+        square = torch.from_numpy(work.texture).permute(2, 0, 1)
+        face = encode_working_picture(work, rig, sprites, self._sprite_cm_per_px, self.device, framing, square)
+        return self._with_codes(face)
+
+    @torch.inference_mode()
+    def _with_codes(self, face: FaceState) -> FaceState:
+        if self._networks is None:
+            return face
+        rest = MotionBlock.still(1)
+        motion = head_motion(face, rest.pose[0].to(self.device))
+        gaze = torch.tensor([face.eye_layers[0].gaze_deg])
+        warped = _warp(face, MotionBlock(rest.pose, rest.expression, gaze), motion, self.device)
+        return replace(face, codes=self._networks.encode(warped, head_place(motion, face.turn)))
 
     @torch.inference_mode()
     def render(self, face: FaceState, block: MotionBlock) -> Tensor:
-        """uint8 [N, 3, 512, 512] RGB on the renderer's device."""
-        frames = torch.empty(len(block), 3, SIZE_PX, SIZE_PX, dtype=torch.uint8, device=self.device)
+        """uint8 [N, 3, H, W] RGB on the renderer's device, H x W as `face.size_px`."""
+        width, height = face.size_px
+        frames = torch.empty(len(block), 3, height, width, dtype=torch.uint8, device=self.device)
         for index in range(len(block)):
-            frames[index] = _draw(face, block[index : index + 1], self.device)
+            moment = block[index : index + 1]
+            motion = head_motion(face, moment.pose[0].to(self.device))
+            warped = _warp(face, moment, motion, self.device)
+            frame = self._complete(face, moment, motion, warped)
+            frame = face.picture + face.moves * (frame - face.picture)
+            if face.paste is None:
+                frames[index] = frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
+            else:
+                frames[index] = paste(face.paste, frame - face.picture, warped.source, warped.skin)
         return frames
 
+    def _complete(self, face: FaceState, moment: MotionBlock, motion: HeadMotion, warped: Warped) -> Tensor:
+        """The warped portrait with what the networks add."""
+        if self._networks is None or face.codes is None:
+            return warped.colours
+        expression = moment.expression[0].to(self.device).clamp(0, 1)
+        named = torch.cat([expression, moment.gaze[0].to(self.device) / 20])
+        return self._networks.complete(warped, face.codes, head_place(motion, face.turn), named)
 
-def _draw(face: FaceState, moment: MotionBlock, device: torch.device) -> Tensor:
-    """uint8 [3, 512, 512] of one frame."""
+    @torch.inference_mode()
+    def warp(self, face: FaceState, block: MotionBlock) -> list[Warped]:
+        """What the networks start from and are trained on."""
+        moments = [block[index : index + 1] for index in range(len(block))]
+        motions = [head_motion(face, moment.pose[0].to(self.device)) for moment in moments]
+        return [_warp(face, *pair, self.device) for pair in zip(moments, motions, strict=True)]
+
+
+def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torch.device) -> Warped:
     gaze = moment.gaze[0].to(device)
     settled = settle_expression(face, moment.expression[0].to(device), gaze)
-    motion = head_motion(face, moment.pose[0].to(device))
     upper = _upper_cells(face, settled.weights, settled.shifts, motion)
     source = invert_map(upper, origin=(0, 0), target=(0, 0, SIZE_PX, SIZE_PX))
     skin = sample_pixels(face.upper_texture, source)  # [4, 512, 512]
-    behind = face.background.clone()
+    behind, opened = face.background.clone(), torch.zeros(SIZE_PX, SIZE_PX, device=device)
+    covered = skin[3].clone()
     for opening, shift in zip((*face.eyes, face.mouth), settled.shifts, strict=True):
         window = _target_window(opening, motion)
         left, top, right, bottom = window
         lower = _lower_cells(face, opening, settled.weights, shift, motion)
         at = invert_map(lower, origin=(opening.left * CELL_PX, opening.top * CELL_PX), target=window)
         sheet = sample_pixels(face.lower_texture, at)  # [5, h, w]
-        cover = skin[3, top:bottom, left:right]
+        bare = (1 - skin[3, top:bottom, left:right]) * (1 - sheet[3])
         if opening.name == "mouth":
-            inside = draw_mouth(face, settled.weights, motion, window, (1 - cover) * (1 - sheet[3]))
+            inside = draw_mouth(face, settled.weights, motion, window, bare)
         else:
             eye = face.eye_layers[0 if opening.name == "eye_left" else 1]
             inside = _draw_eye(opening, eye, gaze, motion, window)
         inside += sheet[3] * (sheet[:3] - inside)
         behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
-    frame = behind + skin[3] * (skin[:3] - behind)
-    frame = face.picture + face.moves * (frame - face.picture)
-    return frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
+        opened[top:bottom, left:right] += sheet[4] * bare
+        _take_lower_sheet(source[:, top:bottom, left:right], covered[top:bottom, left:right], at, sheet)
+    person = torch.maximum(skin[3], opened)
+    return Warped(behind + skin[3] * (skin[:3] - behind), opened, person, source, covered)
+
+
+def _take_lower_sheet(source: Tensor, covered: Tensor, at: Tensor, sheet: Tensor) -> None:
+    """In a window, in place: where the lower sheet shows, its pixels are what the skin comes from."""
+    shows = (1 - covered) * sheet[3] * sheet[4]
+    source.copy_(torch.where(shows > 0.5, at, source))
+    covered += shows
 
 
 def _upper_cells(

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 import media
 from generator.errors import GeneratorError
-from generator.face_landmarks import CHIN, FOREHEAD_TOP
+from generator.face_landmarks import CHIN, FACE_OVAL, FOREHEAD_TOP
 
 SIZE_PX = 512
 CELL_PX = 2  # side of a cell: the fields have one value per cell
 TEXTURE_PX = 1024
 FACE_HEIGHTS_WIDE = 2.1
-MIN_FACE_HEIGHT_PX = 72
+MIN_FACE_HEIGHT_PX = 64
+MAX_CUT_OFF = 0.04  # of the face's height beyond the picture's edge
 
 Array = NDArray[np.float32]
 
@@ -29,18 +30,23 @@ Array = NDArray[np.float32]
 @dataclass(frozen=True)
 class WorkingPicture:
     """texture: float32 [1024, 1024, 3] RGB 0..255; landmarks: float32 [478, 2] in pixels of the 512 picture;
-    person: float32 [512, 512] in 0..1, how much of a pixel is the person."""
+    person: float32 [512, 512] in 0..1, how much of a pixel is the person; crop: left, top and side of the square in
+    pixels of the portrait."""
 
     texture: Array
     landmarks: Array
     person: Array
+    crop: tuple[int, int, int] = (0, 0, SIZE_PX)
 
 
-def take_working_picture(portrait: torch.Tensor) -> WorkingPicture:
-    """uint8 [3, H, W] RGB -> the crop around its only face. Raises `GeneratorError` on any other number of faces."""
+def take_working_picture(portrait: torch.Tensor, face: int | None = None) -> WorkingPicture:
+    """uint8 [3, H, W] RGB -> the crop around its face number `face`, from the left, or its only one.
+
+    Raises `GeneratorError` where there is no face to work with, or several and no choice.
+    """
     if portrait.ndim != 3 or portrait.shape[0] != 3 or portrait.dtype != torch.uint8:
         raise GeneratorError(f"a portrait must be uint8 [3, H, W], but is {portrait.dtype} {list(portrait.shape)}")
-    landmarks = _only_face(portrait)
+    landmarks = _chosen_face(portrait, face)
     rgb = portrait.permute(1, 2, 0).contiguous().cpu().numpy()
     side, left, top = _square(landmarks)
     square = _cut_out(rgb, left, top, side)
@@ -49,29 +55,58 @@ def take_working_picture(portrait: torch.Tensor) -> WorkingPicture:
     picture = cv2.resize(square, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
     person = media.segment_person(torch.from_numpy(picture).permute(2, 0, 1).contiguous())
     points = (landmarks - np.array([left, top], np.float32)) * (SIZE_PX / side)
-    return WorkingPicture(texture, points.astype(np.float32), person.cpu().numpy().astype(np.float32))
+    person_mask = person.cpu().numpy().astype(np.float32)
+    return WorkingPicture(texture, points.astype(np.float32), person_mask, (left, top, side))
 
 
-def _only_face(portrait: torch.Tensor) -> Array:
+def _chosen_face(portrait: torch.Tensor, number: int | None) -> Array:
+    """Landmarks [478, 2] in pixels of the portrait."""
     height, width = portrait.shape[1:]
     if min(height, width) < MIN_FACE_HEIGHT_PX:
         raise GeneratorError(
             f"the portrait is {width}x{height} px, too small; use one whose face is at least"
             f" {MIN_FACE_HEIGHT_PX} px high"
         )
-    faces = media.find_faces(portrait)
+    faces = media.number_faces(portrait)
     if not faces:
-        raise GeneratorError("no face found in the portrait; use a sharp, well lit picture seen from the front")
-    if len(faces) > 1:
-        raise GeneratorError(f"{len(faces)} faces found in the portrait; crop it so that only one person is in it")
-    landmarks: Array = faces[0].landmarks[:, :2].cpu().numpy().astype(np.float32)
-    face_height = float(np.linalg.norm(landmarks[FOREHEAD_TOP] - landmarks[CHIN]))
-    if face_height < MIN_FACE_HEIGHT_PX:
         raise GeneratorError(
-            f"the face is {face_height:.0f} px high from forehead to chin; at least {MIN_FACE_HEIGHT_PX} px are"
+            f"no face found in the portrait of {width}x{height} px; use a sharp, well lit picture that shows one face"
+            " from the front, uncovered and large"
+        )
+    if (number is None and len(faces) > 1) or (number or 1) > len(faces):
+        listed = "; ".join(f"{i} {face.place}" for i, face in enumerate(faces, 1))
+        found = f"{len(faces)} faces found" if len(faces) > 1 else "1 face found"
+        missing = "" if number is None else f", there is no face {number}"
+        raise GeneratorError(
+            f"{found} in the portrait{missing}. From left to right: {listed}. Choose with --face 1 to {len(faces)},"
+            " or crop the picture"
+        )
+    face = faces[(number or 1) - 1]
+    if face.height_px < MIN_FACE_HEIGHT_PX:
+        raise GeneratorError(
+            f"the face is {face.height_px:.0f} px high from forehead to chin; at least {MIN_FACE_HEIGHT_PX} px are"
             " needed: use a larger picture or a closer crop"
         )
+    landmarks: Array = face.landmarks[:, :2].cpu().numpy().astype(np.float32)
+    _check_whole(landmarks, width, height, face.height_px)
     return landmarks
+
+
+def _check_whole(landmarks: Array, width: int, height: int, face_height: float) -> None:
+    """The mesh draws a whole face even where the picture ends or nothing but half a face is there."""
+    oval = landmarks[list(FACE_OVAL)]
+    beyond = {
+        "left": -oval[:, 0].min(),
+        "right": oval[:, 0].max() - width,
+        "upper": -oval[:, 1].min(),
+        "lower": oval[:, 1].max() - height,
+    }
+    cut = [edge for edge, px in beyond.items() if px > MAX_CUT_OFF * face_height]
+    if cut:
+        raise GeneratorError(
+            f"the face is cut off at the {' and '.join(cut)} edge of the picture; use a portrait that shows the whole"
+            " face, from forehead to chin and both cheeks"
+        )
 
 
 def _square(landmarks: Array) -> tuple[int, int, int]:

@@ -4,13 +4,14 @@ from media.audio_reader import load_audio, read_audio
 from media.clip_writer import ClipWriter
 from media.codec_round_trip import audio_round_trip, codec_round_trip
 from media.errors import MediaError
-from media.faces import Face, crop_face, find_faces, segment_person
+from media.faces import MAX_FACES, Face, crop_face, find_faces, number_faces, segment_person
 from media.guarded_input import Source
 from media.portrait import read_portrait
 from media.probe import MediaInfo, probe
 from media.video_reader import FrameBlock, read_frames
 
 __all__ = [
+    "MAX_FACES",
     "ClipWriter",
     "Face",
     "FrameBlock",
@@ -22,6 +23,7 @@ __all__ = [
     "crop_face",
     "find_faces",
     "load_audio",
+    "number_faces",
     "probe",
     "read_audio",
     "read_frames",

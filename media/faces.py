@@ -27,6 +27,10 @@ Box = tuple[float, float, float, float]
 MIN_SCORE = 0.5
 """Detections below this score are no faces."""
 
+MAX_FACES = 16
+"""A portrait's faces are numbered up to this."""
+
+_FOREHEAD_TOP, _CHIN = 10, 152
 _SAME_FACE_OVERLAP = 0.3
 _SMALL_IMAGE_PX = 256
 """Pictures with a shorter side are enlarged before detection, but not beyond this longer side:"""
@@ -47,6 +51,22 @@ class Face:
     box: Box
     landmarks: Tensor
     score: float
+
+    @property
+    def height_px(self) -> float:
+        """From the top of the forehead to the chin."""
+        return float(torch.dist(self.landmarks[_FOREHEAD_TOP, :2], self.landmarks[_CHIN, :2]))
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: centre and height in whole pixels."""
+        x, y = (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
+        return f"at x {x:.0f}, y {y:.0f}, {self.height_px:.0f} px high"
+
+
+def number_faces(image: Tensor) -> list[Face]:
+    """The faces of a picture uint8 [3, H, W] from left to right, the first is face 1; at most MAX_FACES."""
+    return sorted(find_faces(image, max_faces=MAX_FACES), key=lambda face: (face.box[0] + face.box[2], face.box[1]))
 
 
 def find_faces(image: Tensor, *, max_faces: int = 4) -> list[Face]:

@@ -24,7 +24,7 @@ from policy.keys import public_jwk, read_private_key, thumbprint, write_private_
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
 from policy.registry import IssuedToken
 from policy.release import Receipt, ReleasePipeline
-from policy.request import CONTROL_RANGES, EMOTIONS, Controls, GenerationRequest, script_digest, sign_request
+from policy.request import CONTROL_RANGES, EMOTIONS, Controls, Framing, GenerationRequest, script_digest, sign_request
 from policy.seal import read_sealed_header, seal_weights
 from policy.site_policy import SiteLimits, SitePolicy
 from policy.state_folder import AuthorityRecord
@@ -51,6 +51,7 @@ __all__ = [
     "Decision",
     "Denial",
     "EventReceipt",
+    "Framing",
     "Gate",
     "GenerationRequest",
     "GrantError",

@@ -146,7 +146,7 @@ class Ceremony:
             "type": "likeness_generation",
             "model": self._identity.model_digest,
             "purposes": list(terms.purposes),
-            "portrait": {"sha256": sha256_hex(terms.portrait), "pixels_sha256": pixels_sha256},
+            "portrait": {"sha256": sha256_hex(terms.portrait), "pixels_sha256": pixels_sha256, "face": terms.face},
             "audio": {
                 "mode": "hash-list" if terms.audio_sha256 else "any",
                 "sha256": list(terms.audio_sha256),

@@ -37,7 +37,8 @@ class ConsentTerms:
     the only key that may use the consent. `adult`: proof of 18 years or more was seen, without which nothing
     is issued. `audio_sha256`: allowed recordings, empty for any, and whose `voice` they hold; `script_sha256`:
     allowed texts (`policy.script_digest`); `languages`: empty for any. `audience`: the gate it is for, this one
-    by default. `delegation_depth`: how many times the researcher may hand it on, narrowed.
+    by default. `face`: which of several faces in the portrait they are, from the left; a consent that names none covers
+    a portrait of one face only. `delegation_depth`: how many times the researcher may hand it on, narrowed.
     """
 
     subject: str = field(repr=False)
@@ -59,6 +60,7 @@ class ConsentTerms:
     max_fps: int = 25
     delegation_depth: int = 0
     audience: str | None = None
+    face: int | None = None
     evidence: str = field(default="", repr=False)
 
 

@@ -11,7 +11,7 @@ from policy.errors import TokenError
 from policy.facts import GateIdentity
 from policy.media_facts import AudioFacts, PortraitFacts
 from policy.proof_of_possession import Proof
-from policy.request import OUTPUT_SIZE_PX, RequestFacts
+from policy.request import RequestFacts
 from policy.rule import RuleBook
 from policy.site_policy import SitePolicy
 from policy.statement import challenge_of, notice_digest, notice_of
@@ -161,12 +161,24 @@ def _consent_fps(chain: Chain, request: RequestFacts) -> str | None:
     return f"Asked for {request.fps} frames per second, {limit} are allowed." if request.fps > limit else None
 
 
-@RULES.rule("consent.too_large", "Ask for a consent to at least 512x512 pixels.")
-def _consent_size(chain: Chain) -> str | None:
+@RULES.rule("consent.too_large", "Ask for a consent to clips of this size, or for square frames of 512x512 pixels.")
+def _consent_size(chain: Chain, request: RequestFacts, portrait: PortraitFacts) -> str | None:
     video = chain.allows.video
-    if min(video.max_width, video.max_height) < OUTPUT_SIZE_PX:
-        return f"Clips have {OUTPUT_SIZE_PX}x{OUTPUT_SIZE_PX} px, {video.max_width}x{video.max_height} are allowed."
+    width, height = request.framing.size_px(portrait.width_px, portrait.height_px)
+    if width > video.max_width or height > video.max_height:
+        return f"The clip would have {width}x{height} px, {video.max_width}x{video.max_height} are allowed."
     return None
+
+
+@RULES.rule("consent.other_face", "Ask for a consent that names this face (vasari consent issue --face N).")
+def _consent_face(consent: ConsentClaims, request: RequestFacts, portrait: PortraitFacts) -> str | None:
+    consented, asked = consent.allows.portrait.face, request.framing.face
+    if consented is not None and portrait.faces < consented:
+        return f"The consent names face {consented} of the portrait, {portrait.faces} were found."
+    if portrait.faces < 2 or asked is None or consented == asked:
+        return None
+    named = "none" if consented is None else f"face {consented}"
+    return f"Of the {portrait.faces} faces in the portrait the consent names {named}, the request face {asked}."
 
 
 @RULES.rule("consent.uses_exhausted", "Ask the depicted person for a new consent.")

@@ -61,10 +61,12 @@ class VideoLimits(Strict):
 
 
 class PortraitBinding(Strict):
-    """SHA-256 of the portrait file, and of its decoded canonical RGB pixels; both must fit."""
+    """SHA-256 of the portrait file, and of its decoded canonical RGB pixels; both must fit. `face`: which of several
+    faces in it is the person, from the left."""
 
     sha256: Sha256
     pixels_sha256: Sha256
+    face: Annotated[int, Field(ge=1, le=16)] | None
 
 
 class AudioBinding(Strict):

@@ -21,7 +21,7 @@ from policy.errors import PolicyError
 from policy.facts import Facts, GateIdentity
 from policy.media_facts import AudioFacts, PortraitFacts
 from policy.proof_of_possession import Proof, ProofClaims
-from policy.request import Controls, RequestFacts
+from policy.request import Controls, Framing, RequestFacts
 from policy.site_policy import SitePolicy
 from policy.status_list import TokenStatus
 from policy.uses import Standing
@@ -102,20 +102,25 @@ def _status(value: int | None) -> TokenStatus | None:
     return None if value is None else TokenStatus(value)
 
 
-def _measured(facts: PortraitFacts | AudioFacts | None) -> dict[str, str] | None:
+def _measured(facts: PortraitFacts | AudioFacts | None) -> dict[str, str | list[str]] | None:
     """Measurements as text, so that the record has one byte form (and -inf a place)."""
-    return None if facts is None else {name: str(value) for name, value in vars(facts).items()}
+    if facts is None:
+        return None
+    return {
+        name: [str(one) for one in value] if isinstance(value, tuple) else str(value)
+        for name, value in vars(facts).items()
+    }
 
 
-def _portrait(texts: Mapping[str, str] | None) -> PortraitFacts | None:
+def _portrait(texts: Mapping[str, Any] | None) -> PortraitFacts | None:
     if texts is None:
         return None
     return PortraitFacts(
         width_px=int(texts["width_px"]),
         height_px=int(texts["height_px"]),
         pixels_sha256=texts["pixels_sha256"],
-        faces=int(texts["faces"]),
-        face_px=float(texts["face_px"]),
+        face_heights_px=tuple(float(height) for height in texts["face_heights_px"]),
+        face_places=tuple(texts["face_places"]),
     )
 
 
@@ -135,6 +140,7 @@ def _request(members: Mapping[str, Any] | None) -> RequestFacts | None:
         **{
             **members,
             "controls": Controls(**members["controls"]),
+            "framing": Framing(**members["framing"]),
             "delegations_sha256": tuple(members["delegations_sha256"]),
         }
     )

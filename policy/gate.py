@@ -286,6 +286,7 @@ class Gate:
             consent_sha256=facts.request.consent_sha256,
             portrait_sha256=facts.request.portrait_sha256,
             audio_sha256=facts.request.audio_sha256,
+            request=facts.request.digest(),
             video=facts.chain.allows.video,
             model=self.identity.model_digest,
             manifest_id=f"{manifest_id:016x}",

@@ -1,6 +1,7 @@
 """The grant: a decision turned into a right to one key, for one job of one worker, for a few minutes.
 
 Signed by the gate, type `grant+jwt`. It names the logged decision, the hashes of portrait and recording,
+the digest of the whole request,
 the limits, the manifest id that must be marked into the clip, and the worker's ephemeral X25519 key, to
 which alone the key broker wraps the content key.
 """
@@ -40,6 +41,7 @@ class GrantClaims(Strict):
     consent_sha256: Sha256
     portrait_sha256: Sha256
     audio_sha256: Sha256
+    request: Thumbprint
     video: VideoLimits
     model: Sha256Uri
     manifest_id: ManifestId

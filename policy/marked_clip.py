@@ -22,7 +22,7 @@ from torch import Tensor
 
 from media import ClipWriter, read_audio, read_frames
 from policy.errors import ReleaseError
-from policy.request import OUTPUT_FPS, OUTPUT_SIZE_PX
+from policy.request import OUTPUT_FPS
 from watermark import AudioEmbedder, Detection, MarkKey, Payload, VideoEmbedder, detect_audio, detect_video
 
 CONTROL_RATE = 16_000
@@ -36,8 +36,14 @@ STRENGTHS = (1.0, 1.5, 2.2)
 class TalkingFace(Protocol):
     """The generator, as far as the release needs it; states and blocks are only handed on."""
 
-    def encode(self, portrait: Tensor) -> Any:
+    def encode(
+        self, portrait: Tensor, *, face: int | None = None, frame: str = "square", shoulders: str = "still"
+    ) -> Any:
         """Face state of a portrait uint8 [3, H, W]."""
+        ...
+
+    def frame_size(self, face: Any) -> tuple[int, int]:
+        """Width and height of the frames that `render` makes of it, even."""
         ...
 
     def start(self, *, controls: Any, seed: int) -> Any:
@@ -49,7 +55,7 @@ class TalkingFace(Protocol):
         ...
 
     def render(self, face: Any, block: Any) -> Tensor:
-        """Frames uint8 [N, 3, 512, 512]."""
+        """Frames uint8 [N, 3, H, W]."""
         ...
 
 
@@ -79,13 +85,14 @@ def write_marked_clip(performance: Performance, mark: Mark, sink: BinaryIO, *, o
 
     `on_block(frames done)` is called after each block; what it raises ends the job and empties the sink.
     """
-    fps, side = Fraction(OUTPUT_FPS), OUTPUT_SIZE_PX
-    video = VideoEmbedder(mark.key, mark.payload, width=side, height=side, fps=fps, strength=mark.video_strength)
+    fps = Fraction(OUTPUT_FPS)
+    width, height = performance.talker.frame_size(performance.face)
+    video = VideoEmbedder(mark.key, mark.payload, width=width, height=height, fps=fps, strength=mark.video_strength)
     sound = AudioEmbedder(mark.key, mark.payload, sample_rate=SOUND_RATE, strength=mark.audio_strength)
     done = 0
     with (
         _one_core_per_thread(),
-        ClipWriter(sink, width=side, height=side, fps=fps, sample_rate=SOUND_RATE) as writer,
+        ClipWriter(sink, width=width, height=height, fps=fps, sample_rate=SOUND_RATE) as writer,
     ):
         for frames in _frames(performance, hear=lambda samples: writer.write_audio(sound.push(samples))):
             writer.write_frames(video.push(frames))

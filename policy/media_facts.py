@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from media import MediaError, find_faces, read_audio, read_portrait
+from media import MediaError, number_faces, read_audio, read_portrait
 from policy.decision import Denial
 
 MAX_PORTRAIT_BYTES = 32 << 20
@@ -28,13 +28,19 @@ LOUDNESS_WINDOW_S = 0.1
 
 @dataclass(frozen=True)
 class PortraitFacts:
-    """`pixels_sha256` hashes the decoded RGB picture; `face_px` is the shorter side of the largest face."""
+    """`pixels_sha256` hashes the decoded RGB picture; `face_heights_px`: forehead to chin, from left to right;
+    `face_places`: where each is, in words."""
 
     width_px: int
     height_px: int
     pixels_sha256: str
-    faces: int
-    face_px: float
+    face_heights_px: tuple[float, ...]
+    face_places: tuple[str, ...] = ()
+
+    @property
+    def faces(self) -> int:
+        """How many were found."""
+        return len(self.face_heights_px)
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,9 @@ def inspect_portrait(portrait: bytes) -> PortraitFacts:
     """Decode and find faces; raises MediaError when it is no picture."""
     image = read_portrait(portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
     height, width = int(image.shape[1]), int(image.shape[2])
-    faces = find_faces(image, max_faces=4) if min(height, width) >= MIN_PORTRAIT_PX else []
-    sides = [min(face.box[2] - face.box[0], face.box[3] - face.box[1]) for face in faces]
-    return PortraitFacts(width, height, pixels_digest(image), len(faces), float(max(sides, default=0.0)))
+    faces = number_faces(image) if min(height, width) >= MIN_PORTRAIT_PX else []
+    heights, places = tuple(face.height_px for face in faces), tuple(face.place for face in faces)
+    return PortraitFacts(width, height, pixels_digest(image), heights, places)
 
 
 def pixels_digest(image: Tensor) -> str:

@@ -44,7 +44,7 @@ from policy.marked_clip import (
 )
 from policy.media_facts import MAX_PORTRAIT_PX
 from policy.media_types import audio_media_type, portrait_media_type
-from policy.request import OUTPUT_FPS, OUTPUT_SIZE_PX, GenerationRequest
+from policy.request import OUTPUT_FPS, GenerationRequest, RequestFacts
 from policy.seal import open_sealed
 from policy.stages import OnStage, Stages
 from policy.status_list import TokenStatus
@@ -165,14 +165,15 @@ class _Job:
         grant, tensors, config = self._unseal(worker)
         self._stages.done("unsealed")
         talker = make_talker(tensors, config)
-        face = talker.encode(read_portrait(self._request.portrait, min_px=1, max_px=MAX_PORTRAIT_PX))
+        portrait = read_portrait(self._request.portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
+        face = talker.encode(portrait, **self._request.framing.as_members())
         self._stages.done("encoded")
         with self._anonymous() as plain, self._anonymous() as signed:
             mark, marks, frames = self._make_marked(talker, face, plain, progress)
             store = self._sign(grant, plain, signed)
             clip_sha256 = self._register(grant, signed, store)
             self._deliver(signed, clip_sha256)
-        return self._receipt(mark, marks, frames, clip_sha256)
+        return self._receipt(mark, marks, frames, talker.frame_size(face), clip_sha256)
 
     def _unseal(self, worker: WorkerKey) -> tuple[GrantClaims, Mapping[str, Tensor], Mapping[str, object]]:
         authority, decision = self._authority, self._decision
@@ -181,6 +182,8 @@ class _Job:
         given = sha256_hex(self._request.portrait), sha256_hex(self._request.audio)
         if given != (grant.portrait_sha256, grant.audio_sha256):
             raise ReleaseError("the grant is for another portrait or recording; nothing was written")
+        if RequestFacts.of(self._request).digest() != grant.request:
+            raise ReleaseError("the request was changed after the decision; nothing was written")
         wrapped = authority.broker.release_key(decision.grant, decision.entry, decision.log_proof)
         opened = open_sealed(authority.weights, worker.unwrap(wrapped, grant.jti))
         return grant, opened.tensors, opened.config
@@ -302,7 +305,9 @@ class _Job:
         self._consumed = True
         self._stages.done("consumed")
 
-    def _receipt(self, mark: Mark, marks: MarksRead, frames: int, clip_sha256: str) -> Receipt:
+    def _receipt(
+        self, mark: Mark, marks: MarksRead, frames: int, size_px: tuple[int, int], clip_sha256: str
+    ) -> Receipt:
         decision, standing = self._decision, self._authority.stores.ledger.standing(self._decision.consent_id)
         assert decision.log_index is not None
         return Receipt(
@@ -317,8 +322,8 @@ class _Job:
             frames=frames,
             duration_s=self._decision.duration_s,
             fps=OUTPUT_FPS,
-            width_px=OUTPUT_SIZE_PX,
-            height_px=OUTPUT_SIZE_PX,
+            width_px=size_px[0],
+            height_px=size_px[1],
             seed=self._request.seed,
             mark_strengths=(mark.video_strength, mark.audio_strength),
             marks_log10_false_positive=(

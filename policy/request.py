@@ -17,6 +17,10 @@ from policy.proof_of_possession import sign_proof
 
 OUTPUT_SIZE_PX = 512
 OUTPUT_FPS = 25
+LONGEST_SIDE_PX = 1280
+MAX_FACES = 16
+FRAMES = ("square", "portrait")
+SHOULDERS = ("still", "follow")
 EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised", "afraid", "disgusted")
 
 CONTROL_RANGES: dict[str, tuple[float, float]] = {
@@ -65,6 +69,37 @@ class Controls:
 
 
 @dataclass(frozen=True)
+class Framing:
+    """What of the portrait is shown. `face`: its number from the left, None for the only one; `frame`: "square" is
+    512x512 around the head, "portrait" the whole picture; `shoulders`: "still", or "follow" the head a little."""
+
+    face: int | None = None
+    frame: str = "square"
+    shoulders: str = "still"
+
+    def faults(self) -> tuple[str, ...]:
+        """Every member that has no such value, in words."""
+        wrong = []
+        if self.face is not None and not (type(self.face) is int and 1 <= self.face <= MAX_FACES):
+            wrong.append(f"face is {self.face!r:.40}, allowed 1 to {MAX_FACES}")
+        for name, allowed in (("frame", FRAMES), ("shoulders", SHOULDERS)):
+            if (value := getattr(self, name)) not in allowed:
+                wrong.append(f"{name} is {value!r:.40}, allowed {', '.join(allowed)}")
+        return tuple(wrong)
+
+    def size_px(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the frames made of a portrait of this size, as the generator makes them."""
+        if self.frame == "square":
+            return OUTPUT_SIZE_PX, OUTPUT_SIZE_PX
+        shrink = min(1.0, LONGEST_SIDE_PX / max(width, height))
+        return max(2, int(width * shrink) // 2 * 2), max(2, int(height * shrink) // 2 * 2)
+
+    def as_members(self) -> dict[str, Any]:
+        """JSON members."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
 class GenerationRequest:
     """One request. `portrait` and `audio` are whole files; the tokens are compact JWS.
 
@@ -81,6 +116,7 @@ class GenerationRequest:
     controls: Controls = field(default_factory=Controls)
     seed: int = 0
     fps: int = OUTPUT_FPS
+    framing: Framing = field(default_factory=Framing)
     delegations: tuple[str, ...] = field(default=(), repr=False)
     script: str = field(default="", repr=False)
     language: str = ""
@@ -98,6 +134,7 @@ class RequestFacts:
     controls: Controls
     seed: int
     fps: int
+    framing: Framing = field(default_factory=Framing)
     delegations_sha256: tuple[str, ...] = ()
     script_sha256: str = ""
     language: str = ""
@@ -114,6 +151,7 @@ class RequestFacts:
             controls=request.controls,
             seed=request.seed,
             fps=request.fps,
+            framing=request.framing,
             delegations_sha256=tuple(sha256_hex(utf8(token)) for token in request.delegations),
             script_sha256=script_digest(request.script) if request.script else "",
             language=request.language,
@@ -127,7 +165,11 @@ class RequestFacts:
 
     def as_members(self) -> dict[str, Any]:
         """JSON members, as they are hashed and kept in the decision record."""
-        return {**vars(self), "controls": self.controls.as_members()}
+        return {
+            **vars(self),
+            "controls": self.controls.as_members(),
+            "framing": self.framing.as_members(),
+        }
 
     def digest(self) -> str:
         """base64url SHA-256 of the canonical request: what the researcher's proof signs as `req`."""
@@ -152,20 +194,22 @@ def sign_request(
     controls: Controls | None = None,
     seed: int = 0,
     fps: int = OUTPUT_FPS,
+    framing: Framing | None = None,
     delegations: Sequence[str] = (),
     script: str = "",
     language: str = "",
 ) -> GenerationRequest:
     """A request with its proof of possession; the proof is good for one use within a minute.
 
-    Raises ValueError when a control is out of its range.
+    Raises ValueError when a control or a choice of framing is none that is known.
     """
-    chosen = controls or Controls()
-    if wrong := chosen.faults():
+    chosen, framing = controls or Controls(), framing or Framing()
+    if wrong := chosen.faults() + framing.faults():
         raise ValueError("; ".join(wrong))
     unsigned = GenerationRequest(
-        portrait, audio, consent, accreditation, "", purpose, chosen, seed, fps, tuple(delegations), script, language
-    )
+        portrait, audio, consent, accreditation, "", purpose, chosen, seed, fps, framing, tuple(delegations), script,
+        language,
+    )  # fmt: skip
     presented, digest = (consent, *delegations)[-1], RequestFacts.of(unsigned).digest()
     proof = sign_proof(researcher_key, consent=presented, request_digest=digest, gate_id=gate_id, now=now)
     return replace(unsigned, proof=proof)

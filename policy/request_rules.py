@@ -23,6 +23,7 @@ from policy.rule import RuleBook
 from policy.status_list import TokenStatus
 from policy.strict_jws import same
 from policy.time_rules import time_rules
+from watermark import LONGEST_ASPECT, SMALLEST_SIDE_PX
 
 DAY_S = 86_400
 MAX_SEED = 2**63 - 1
@@ -111,6 +112,11 @@ def _request_controls(request: RequestFacts) -> str | None:
     return f"Out of range: {'; '.join(faults)}." if (faults := request.controls.faults()) else None
 
 
+@RULES.rule("request.framing", "Choose one of the values that are known.")
+def _request_framing(request: RequestFacts) -> str | None:
+    return f"Not known: {'; '.join(faults)}." if (faults := request.framing.faults()) else None
+
+
 @RULES.rule("request.seed", f"Give a whole number from 0 to {MAX_SEED}.")
 def _request_seed(request: RequestFacts) -> str | None:
     return None if 0 <= request.seed <= MAX_SEED else f"The seed {request.seed} is out of range."
@@ -133,17 +139,36 @@ def _portrait_no_face(portrait: PortraitFacts) -> str | None:
     return "No face was found in the portrait." if portrait.faces == 0 else None
 
 
-@RULES.rule("portrait.several_faces", "Give a picture with one face only; each face needs its own consent.")
-def _portrait_several(portrait: PortraitFacts) -> str | None:
-    return f"{portrait.faces} faces were found in the portrait." if portrait.faces > 1 else None
+@RULES.rule("portrait.several_faces", "Choose one with --face N, or crop the picture; each face needs its own consent.")
+def _portrait_several(portrait: PortraitFacts, request: RequestFacts) -> str | None:
+    if portrait.faces < 2 or request.framing.face is not None:
+        return None
+    listed = "; ".join(f"{number} {place}" for number, place in enumerate(portrait.face_places, 1))
+    return f"{portrait.faces} faces were found in the portrait, from left to right: {listed}."
 
 
-@RULES.rule(
-    "portrait.face_too_small", f"Crop the picture, or give one where the face is at least {MIN_FACE_PX} pixels."
-)
-def _portrait_face_size(portrait: PortraitFacts) -> str | None:
-    if portrait.faces and portrait.face_px < MIN_FACE_PX:
-        return f"The face in the portrait has {portrait.face_px:.0f} pixels."
+@RULES.rule("portrait.no_such_face", "Give the number of a face in the portrait; they are counted from the left.")
+def _portrait_no_such_face(portrait: PortraitFacts, request: RequestFacts) -> str | None:
+    face = request.framing.face
+    if face is not None and 0 < portrait.faces < face:
+        return f"There is no face {face} in the portrait, {portrait.faces} were found."
+    return None
+
+
+@RULES.rule("portrait.face_too_small", f"Crop the picture; the face must be at least {MIN_FACE_PX} px high.")
+def _portrait_face_size(portrait: PortraitFacts, request: RequestFacts) -> str | None:
+    number = request.framing.face or 1
+    if not 1 <= number <= portrait.faces or portrait.face_heights_px[number - 1] >= MIN_FACE_PX:
+        return None
+    return f"The face in the portrait is {portrait.face_heights_px[number - 1]:.0f} px high from forehead to chin."
+
+
+@RULES.rule("portrait.frame_shape", "Ask for square frames, or crop the picture.")
+def _portrait_frame_shape(portrait: PortraitFacts, request: RequestFacts) -> str | None:
+    short, long = sorted(request.framing.size_px(portrait.width_px, portrait.height_px))
+    if short < SMALLEST_SIDE_PX or long > LONGEST_ASPECT * short:
+        limits = f"at least {SMALLEST_SIDE_PX} px on each side and at most {LONGEST_ASPECT:g} times as long as wide"
+        return f"Frames of the whole portrait would have {long}x{short} px; {limits} can be marked."
     return None
 
 

@@ -50,6 +50,9 @@ def notice_text(allowed: LikenessGeneration, *, gate: str, grantee: str, begins:
             *(f"- {PURPOSES[purpose]}" for purpose in allowed.purposes),
             "",
             f"From one picture of me only (file {allowed.portrait.sha256}, pixels {allowed.portrait.pixels_sha256}).",
+            "I am the only person in it."
+            if allowed.portrait.face is None
+            else f"I am number {allowed.portrait.face} from the left in it; nobody else in it may be shown speaking.",
             _sound(allowed),
             _script(allowed),
             f"At most {allowed.uses} clips of at most {video.max_seconds} seconds each, "

@@ -16,7 +16,7 @@ C2PA_BOX_ID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 ALWAYS_EXCLUDED = ("ftyp", "mfra")
 PADDING = ("free", "skip")
 MAX_BOXES = 100_000
-_READ_BYTES = 1 << 20
+READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,6 @@ class Box:
     def is_c2pa(self) -> bool:
         """Whether this is a C2PA box (manifest store or Merkle data)."""
         return self.uuid == C2PA_BOX_ID
-
-
-@dataclass(frozen=True)
-class UnhashedBox:
-    """A box outside the hard binding; `payload_is_zero` tells zero padding in a free or skip box from content."""
-
-    kind: str
-    offset: int
-    length: int
-    payload_is_zero: bool
 
 
 def top_level_boxes(file: BinaryIO) -> tuple[Box, ...]:
@@ -76,15 +66,6 @@ def _read_header(file: BinaryIO, offset: int, end: int) -> Box:
     return Box(head[4:8].decode("latin-1"), offset, header_bytes, size, uuid)
 
 
-def excludable_boxes(file: BinaryIO, boxes: Iterable[Box]) -> tuple[UnhashedBox, ...]:
-    """Every box that a hard binding could leave out: all but the C2PA box itself."""
-    return tuple(
-        UnhashedBox(box.kind, box.offset, box.length, box.kind in PADDING and _is_zero(file, box))
-        for box in boxes
-        if not box.is_c2pa
-    )
-
-
 def hash_unhashed_boxes(file: BinaryIO, boxes: Iterable[Box]) -> str:
     """SHA-256 hex over every whole box that a hard binding may leave out (`ftyp`, `mfra`), in file order."""
     digest = hashlib.sha256()
@@ -93,20 +74,9 @@ def hash_unhashed_boxes(file: BinaryIO, boxes: Iterable[Box]) -> str:
             file.seek(box.offset)
             left = box.length
             while left:
-                part = file.read(min(left, _READ_BYTES))
+                part = file.read(min(left, READ_BYTES))
                 if not part:
                     raise ProvenanceError(f"MP4: the file ended inside the {box.kind} box")
                 digest.update(part)
                 left -= len(part)
     return digest.hexdigest()
-
-
-def _is_zero(file: BinaryIO, box: Box) -> bool:
-    file.seek(box.offset + box.header_bytes)
-    left = box.length - box.header_bytes
-    while left:
-        part = file.read(min(left, _READ_BYTES))
-        if not part or part.count(0) != len(part):
-            return False
-        left -= len(part)
-    return True

@@ -22,20 +22,43 @@ _MAX_DEPTH = 32
 
 @dataclass(frozen=True)
 class Reading:
-    """The first engine's view: verdict, findings, and the active manifest as the engine reports it."""
+    """The first engine's view: verdict, findings, all manifests as the engine reports them.
+
+    `bound` is the label of the manifest whose hash binds the content: the active one, or for an update manifest the
+    nearest parent that has a hash.
+    """
 
     verdict: EngineVerdict
     findings: tuple[Finding, ...]
-    active_manifest: Mapping[str, Any] = field(default_factory=dict)
+    manifests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    active: str = ""
+    bound: str = ""
     signed_at: datetime | None = None
     excluded_bytes: int | None = None  # what a `c2pa.hash.data` leaves out; None for other kinds of hash
 
+    @property
+    def active_manifest(self) -> Mapping[str, Any]:
+        """What signed last."""
+        return self.manifests.get(self.active, {})
+
+    @property
+    def bound_manifest(self) -> Mapping[str, Any]:
+        """What vouches for the content."""
+        return self.manifests.get(self.bound, {})
+
 
 def read_with_c2pa(
-    file: BinaryIO, media_type: str, anchors: TrustAnchors, store: bytes | None, *, has_store: bool
+    file: BinaryIO,
+    media_type: str,
+    anchors: TrustAnchors,
+    store: bytes | None,
+    *,
+    has_store: bool,
+    at: datetime | None = None,
 ) -> Reading:
     """Validate `file`; `store` is its manifest store where its place is certain (else None).
 
+    The engine judges certificates by the clock; only what we add to it judges by the time `at` (now when None).
     A file the engine chokes on is "broken" if it `has_store`, else "unreadable".
     """
     try:
@@ -46,13 +69,19 @@ def read_with_c2pa(
         return _unreadable("vasari.unreadable", "unreadable", error)
     except (C2paError, ValueError, RecursionError) as error:
         return _unreadable("general.error", "broken" if has_store else "unreadable", error)
-    manifest = _active_manifest(report)
     findings = list(_findings(report))
     findings += _trust_findings(report, findings)
-    stamped, stamp_findings = _time_stamp(file, media_type, anchors, store, report)
+    stamped, stamp_findings = _time_stamp(file, media_type, anchors, store, report, at)
     findings += stamp_findings
-    state = _state(report, findings)
-    return Reading(_verdict(state), tuple(findings), manifest, stamped, report["excluded_bytes"])
+    return Reading(
+        verdict=_verdict(_state(report, findings)),
+        findings=tuple(findings),
+        manifests=_manifests(report),
+        active=str(report.get("active_manifest")),
+        bound=report["bound"],
+        signed_at=stamped,
+        excluded_bytes=report["excluded_bytes"],
+    )
 
 
 def _read(file: BinaryIO, media_type: str, settings: EngineSettings) -> dict[str, Any]:
@@ -62,7 +91,9 @@ def _read(file: BinaryIO, media_type: str, settings: EngineSettings) -> dict[str
         if settings.manifest_anchors_pem:
             label = report.get("active_manifest")
             report["certificate"] = _certificate(json.loads(reader.crjson()), label)
-            report["excluded_bytes"] = _excluded_bytes(json.loads(reader.detailed_json()), label)
+            stores = _assertion_stores(json.loads(reader.detailed_json()))
+            report["bound"] = _bound_label(_manifests(report), stores, str(label))
+            report["excluded_bytes"] = _excluded_bytes(stores.get(report["bound"], {}))
     return report
 
 
@@ -74,9 +105,33 @@ def _certificate(crjson: Mapping[str, Any], label: object) -> Mapping[str, Any]:
     return {}
 
 
-def _excluded_bytes(detailed: Mapping[str, Any], label: object) -> int | None:
-    """How many bytes the data hash leaves out. `json` does not show this assertion, `detailed_json` does."""
-    assertions = detailed.get("manifests", {}).get(label, {}).get("assertion_store", {})
+def _assertion_stores(detailed: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Every manifest's assertions by label. `json` does not show the data hash, `detailed_json` does."""
+    manifests = detailed.get("manifests", {}).items()
+    return {str(label): manifest.get("assertion_store") or {} for label, manifest in manifests}
+
+
+def _bound_label(
+    manifests: Mapping[str, Mapping[str, Any]], stores: Mapping[str, Mapping[str, Any]], active: str
+) -> str:
+    """The manifest whose hash binds the content: an update manifest has none, its parent's counts (section 11.2)."""
+    label = active
+    for _ in range(_MAX_DEPTH):
+        if any(name.startswith("c2pa.hash.") for name in stores.get(label, {})):
+            return label
+        parents = [
+            entry.get("active_manifest")
+            for entry in manifests.get(label, {}).get("ingredients", [])
+            if entry.get("relationship") == "parentOf"
+        ]
+        if len(parents) != 1 or parents[0] not in manifests:
+            break
+        label = str(parents[0])
+    return active
+
+
+def _excluded_bytes(assertions: Mapping[str, Any]) -> int | None:
+    """How many bytes the data hash leaves out."""
     data = assertions.get("c2pa.hash.data")
     if not isinstance(data, Mapping):
         return None
@@ -84,9 +139,13 @@ def _excluded_bytes(detailed: Mapping[str, Any], label: object) -> int | None:
     return sum(length for length in lengths if isinstance(length, int))
 
 
+def _manifests(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    found = report.get("manifests", {})
+    return {str(label): manifest for label, manifest in found.items() if isinstance(manifest, Mapping)}
+
+
 def _active_manifest(report: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = report.get("manifests", {}).get(report.get("active_manifest"), {})
-    return found if isinstance(found, Mapping) else {}
+    return _manifests(report).get(str(report.get("active_manifest")), {})
 
 
 def _findings(report: Mapping[str, Any]) -> Iterator[Finding]:
@@ -94,7 +153,7 @@ def _findings(report: Mapping[str, Any]) -> Iterator[Finding]:
     results = report.get("validation_results", {})
     yield from status_findings(results.get("activeManifest", {}), "")
     for delta in results.get("ingredientDeltas", []):
-        yield from status_findings(delta.get("validationDeltas", {}), "ingredient")
+        yield from status_findings(delta.get("validationDeltas", {}), "a source")
     for label, manifest in report.get("manifests", {}).items():
         yield from ingredient_findings(manifest, str(label))
 
@@ -129,7 +188,7 @@ def status_findings(
 def _finding(entry: Mapping[str, Any], severity: Severity, where: str, engine: str) -> Finding:
     code = str(entry.get("code", "general.error"))
     detail = "; ".join(filter(None, (where, str(entry.get("explanation", "")))))
-    return Finding(code, severity, plain_words(code, detail), engine, str(entry.get("url", "")))
+    return Finding(code, severity, plain_words(code, detail), engine, str(entry.get("url", "")), source=where)
 
 
 def _trust_findings(report: Mapping[str, Any], findings: list[Finding]) -> Iterator[Finding]:
@@ -139,12 +198,19 @@ def _trust_findings(report: Mapping[str, Any], findings: list[Finding]) -> Itera
     if state == "Trusted" and list_uri != CLAIM_LIST:
         detail = f"trusted through {list_uri}"
         yield _own("vasari.signerNotOnClaimList", "failure", detail)
-    elif state != "Trusted" and not any(f.severity == "failure" for f in findings):
+    elif state == "Trusted":
+        yield _own("vasari.signerOnClaimList", "passed", "")
+    elif not any(f.severity == "failure" for f in findings):
         yield _own("vasari.invalidWithoutReason", "failure", f"state {state}")
 
 
 def _time_stamp(
-    file: BinaryIO, media_type: str, anchors: TrustAnchors, store: bytes | None, report: Mapping[str, Any]
+    file: BinaryIO,
+    media_type: str,
+    anchors: TrustAnchors,
+    store: bytes | None,
+    report: Mapping[str, Any],
+    at: datetime | None,
 ) -> tuple[datetime | None, list[Finding]]:
     """The time of signing, if an authority on our list of time stampers alone vouches for it.
 
@@ -162,16 +228,22 @@ def _time_stamp(
             codes = set()
     if "timeStamp.trusted" in codes:
         time = _active_manifest(report).get("signature_info", {}).get("time")
-        return _parse_time(time), []
-    valid_now = _valid_now(report.get("certificate", {}))
+        return _parse_time(time), [_own("vasari.timeStamped", "passed", str(time))]
+    valid_now = _valid_at(report.get("certificate", {}), at or datetime.now(UTC))
     severity: Severity = "warning" if valid_now else "failure"
-    return None, [_own("vasari.notTimeStamped", severity, "" if valid_now else "and that certificate is not valid now")]
+    return None, [
+        _own(
+            "vasari.notTimeStamped",
+            severity,
+            "" if valid_now else "and that certificate is not valid at the time of the check",
+        )
+    ]
 
 
-def _valid_now(certificate: Mapping[str, Any]) -> bool:
+def _valid_at(certificate: Mapping[str, Any], at: datetime) -> bool:
     validity = certificate.get("validity", {})
     start, end = _parse_time(validity.get("notBefore")), _parse_time(validity.get("notAfter"))
-    return start is not None and end is not None and start <= datetime.now(UTC) <= end
+    return start is not None and end is not None and start <= at <= end
 
 
 def _parse_time(text: object) -> datetime | None:

@@ -7,12 +7,13 @@ the unsigned header of every signature.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from provenance.cose_padding import check_unsigned_header
+from provenance.claim_signature import check_unsigned_header
 from provenance.errors import ProvenanceError
 
 CLAIM_LABELS = frozenset({"c2pa.claim", "c2pa.claim.v2"})
 PART_LABELS = CLAIM_LABELS | {"c2pa.assertions", "c2pa.signature", "c2pa.credentials", "c2pa.databoxes"}
 _MAX_MANIFESTS = 1000
+_REQUESTABLE, _LABELLED = 0x01, 0x02  # toggles of a description box
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def check_store_layout(store: bytes) -> str | None:
     """None when every manifest has one claim, one signature and one assertion store; else what is wrong."""
     try:
         (outer,) = _boxes(store)
-        label, manifests = _superbox(outer)
+        label, manifests = _superbox(outer, plain=True)
         if label != "c2pa" or not 0 < len(manifests) <= _MAX_MANIFESTS:
             return f"the store is labelled {label!r} and holds {len(manifests)} manifests"
         for manifest in manifests:
@@ -39,36 +40,57 @@ def check_store_layout(store: bytes) -> str | None:
     return None
 
 
-def _check_manifest(manifest: JumbfBox) -> str | None:
-    label, parts = _superbox(manifest)
-    if any(part.kind == b"brob" for part in parts):  # a compressed manifest
+def claim_signature(store: bytes, label: str) -> bytes | None:
+    """The COSE structure that signs the manifest `label`; None when the store has no such manifest or is malformed."""
+    try:
+        (outer,) = _boxes(store)
+        for manifest in _superbox(outer)[1]:
+            name, parts = _superbox(manifest)
+            for part in parts if name == label else ():
+                if part.kind == b"jumb" and _superbox(part)[0] == "c2pa.signature":
+                    return _superbox(part)[1][0].payload
+    except (ProvenanceError, ValueError, IndexError):
         return None
-    labels = [_superbox(part)[0] for part in parts if part.kind == b"jumb"]
-    unknown = sorted(set(labels) - PART_LABELS)
+    return None
+
+
+def _check_manifest(manifest: JumbfBox) -> str | None:
+    label, parts = _superbox(manifest, plain=True)
+    if [part.kind for part in parts] == [b"brob"]:  # a compressed manifest
+        return None
+    strange = next((part.kind for part in parts if part.kind != b"jumb"), None)
+    if strange:
+        return f"manifest {label} holds a box {strange!r} that no hash covers"
+    by_label = {_superbox(part)[0]: part for part in parts}
+    unknown = sorted(set(by_label) - PART_LABELS)
     if unknown:
         return f"manifest {label} holds a part labelled {unknown[0]!r}"
     for wanted in (CLAIM_LABELS, {"c2pa.signature"}, {"c2pa.assertions"}):
-        found = [name for name in labels if name in wanted]
+        found = [name for name in (_superbox(part)[0] for part in parts) if name in wanted]
         if len(found) != 1:
             return f"manifest {label} must hold exactly one of {sorted(wanted)}, it holds {len(found)}"
-    (signature,) = (part for part in parts if part.kind == b"jumb" and _superbox(part)[0] == "c2pa.signature")
-    contents = _superbox(signature)[1]
-    if [box.kind for box in contents] != [b"cbor"]:
-        return f"the signature of manifest {label} must hold one CBOR box"
+    if any(box.kind != b"jumb" for box in _superbox(by_label["c2pa.assertions"], plain=True)[1]):
+        return f"the assertions of manifest {label} hold a box that is no assertion"
+    for name in (*CLAIM_LABELS & set(by_label), "c2pa.signature"):
+        contents = _superbox(by_label[name], plain=True)[1]
+        if [box.kind for box in contents] != [b"cbor"]:
+            return f"{name} of manifest {label} must hold one CBOR box"
     return check_unsigned_header(contents[0].payload)
 
 
-def _superbox(box: JumbfBox) -> tuple[str, list[JumbfBox]]:
-    """Label and children of a `jumb` superbox."""
+def _superbox(box: JumbfBox, *, plain: bool = False) -> tuple[str, list[JumbfBox]]:
+    """Label and children of a `jumb` superbox; a `plain` one has nothing in its description but type and label."""
     if box.kind != b"jumb":
         raise ProvenanceError(f"expected a JUMBF superbox, got {box.kind!r}")
     description, *children = _boxes(box.payload)
     payload = description.payload
-    if description.kind != b"jumd" or len(payload) < 18 or not payload[16] & 0x02:
+    if description.kind != b"jumd" or len(payload) < 18 or not payload[16] & _LABELLED:
         raise ProvenanceError("expected a labelled JUMBF description box")
-    label, terminator, _ = payload[17:].partition(b"\0")
+    label, terminator, rest = payload[17:].partition(b"\0")
     if not terminator:
         raise ProvenanceError("a JUMBF label is not terminated")
+    if plain and (rest or payload[16] & ~(_REQUESTABLE | _LABELLED)):
+        raise ProvenanceError(f"the description of {label[:80]!r} holds more than a label")
     return label.decode("utf-8"), children
 
 

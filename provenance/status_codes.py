@@ -1,4 +1,9 @@
-"""C2PA status codes (specification 2.x, section "Validation") and our own, in plain words."""
+"""C2PA status codes (specification 2.x, section "Validation") and our own: in plain words, by topic, with their clause.
+
+Section numbers are those of the C2PA Technical Specification 2.3.
+"""
+
+from typing import Literal
 
 PLAIN_WORDS = {
     "assertion.accessDenied": "A part of the signed statement can't be opened.",
@@ -62,12 +67,24 @@ PLAIN_WORDS = {
     "vasari.extraCredentialsBox": "There is a second box of credentials, in which anything can hide.",
     "vasari.formatNotSupported": "The file is none of MP4, MOV, M4A, WAV, MP3, FLAC, JPEG, PNG.",
     "vasari.hiddenBytes": "The file holds content that no signed hash covers.",
+    "vasari.issuerRevoked": "The certificate authority that issued the signer's certificate was revoked.",
     "vasari.invalidWithoutReason": "The engine calls the file invalid and names no reason.",
     "vasari.manifestBoxMalformed": "The credentials are not laid out as the specification says.",
     "vasari.notTimeStamped": "No trusted time stamp: the credentials end with the signer's certificate.",
+    "vasari.releaseContradictsSources": "The release record and the list of sources name different files.",
     "vasari.releaseMalformed": "The release record of this project is not well formed.",
+    "vasari.revocationListMissing": "Whether the signer was revoked is not known: its issuer's list is not at hand.",
+    "vasari.revocationListStale": "The revocation list is out of date: a later revocation would not be seen.",
     "vasari.secondEngineNotRun": "Only one engine checked this file.",
     "vasari.signerNotOnClaimList": "The signer is trusted for another purpose only, not for signing claims.",
+    "vasari.signerNotRevoked": "The signer's certificate stands on no revocation list at hand.",
+    "vasari.signerOnClaimList": "The signer is trusted for signing claims, not merely for another purpose.",
+    "vasari.signerRevoked": "The signer's certificate was revoked.",
+    "vasari.signerRevokedLater": "The signer's certificate was revoked, but only after this was signed.",
+    "vasari.timeStampAuthorityRevoked": "The authority that vouches for the time of signing was revoked.",
+    "vasari.timeStamped": "A time-stamping authority that you trust says when this was signed.",
+    "vasari.trustListExpired": "A root certificate on your trust list has expired: get a newer list.",
+    "vasari.trustListFresh": "Every root certificate on your trust lists is valid.",
     "vasari.unhashedBytes": "Some bytes of the file are never covered by the signed hash.",
     "vasari.unhashedBytesChanged": "Bytes outside the signed hash (the file-type box) were changed.",
     "vasari.unreadable": "The file can't be read.",
@@ -85,10 +102,84 @@ TRUST_FAILURES = frozenset(
         "timeOfSigning.outsideValidity",
         "timeStamp.outsideValidity",
         "timeStamp.untrusted",
-        "vasari.signerNotOnClaimList",
+        "vasari.issuerRevoked",
         "vasari.notTimeStamped",
+        "vasari.signerNotOnClaimList",
+        "vasari.signerRevoked",
+        "vasari.timeStampAuthorityRevoked",
     }
 )
+
+Topic = Literal[
+    "integrity", "trust", "purpose", "time stamp", "revocation", "freshness", "sources", "coverage", "engines"
+]
+"""The questions that a finding can answer."""
+
+SPECIFICATION = "C2PA 2.3"
+
+# The longest prefix of a code decides.
+_BY_PREFIX: dict[str, tuple[Topic, str]] = {
+    "": ("integrity", f"{SPECIFICATION}, 15.1 Validation Process"),
+    "algorithm.": ("integrity", f"{SPECIFICATION}, 13.1 Hashing"),
+    "assertion.": ("integrity", f"{SPECIFICATION}, 15.10 Validate the Assertions"),
+    "assertion.action": ("integrity", f"{SPECIFICATION}, 15.10 and 18.15 Actions"),
+    "assertion.bmffHash": ("integrity", f"{SPECIFICATION}, 15.12 and 18.6 BMFF-Based Hash"),
+    "assertion.boxesHash": ("integrity", f"{SPECIFICATION}, 15.12 and 18.7 General Box Hash"),
+    "assertion.dataHash": ("integrity", f"{SPECIFICATION}, 15.12 and 18.5 Data Hash"),
+    "assertion.ingredient": ("sources", f"{SPECIFICATION}, 15.11 and 18.16 Ingredient"),
+    "assertion.notRedacted": ("integrity", f"{SPECIFICATION}, 6.8 Redaction of Assertions"),
+    "assertion.selfRedacted": ("integrity", f"{SPECIFICATION}, 6.8 Redaction of Assertions"),
+    "claim.": ("integrity", f"{SPECIFICATION}, 15.6 Locating and Validating the Claim"),
+    "claim.hardBindings": ("integrity", f"{SPECIFICATION}, 9.2 Hard Bindings"),
+    "claimSignature.": ("integrity", f"{SPECIFICATION}, 15.7 Validate the Signature"),
+    "claimSignature.insideValidity": ("time stamp", f"{SPECIFICATION}, 15.7 Validate the Signature"),
+    "claimSignature.outsideValidity": ("time stamp", f"{SPECIFICATION}, 15.7 Validate the Signature"),
+    "ingredient.": ("sources", f"{SPECIFICATION}, 15.11 Validate the Ingredients"),
+    "manifest.": ("integrity", f"{SPECIFICATION}, 15.5 Locating the Active Manifest"),
+    "signingCredential.": ("trust", f"{SPECIFICATION}, 14.4 Trust Lists and 14.5 X.509 Certificates"),
+    "signingCredential.expired": ("time stamp", f"{SPECIFICATION}, 14.5 X.509 Certificates and 15.8"),
+    "signingCredential.ocsp.": ("revocation", f"{SPECIFICATION}, 15.9 Validate the Credential Revocation Information"),
+    "signingCredential.revoked": (
+        "revocation",
+        f"{SPECIFICATION}, 15.9 Validate the Credential Revocation Information",
+    ),
+    "timeOfSigning.": ("time stamp", f"{SPECIFICATION}, 15.8 Validate the Time-Stamp"),
+    "timeStamp.": ("time stamp", f"{SPECIFICATION}, 15.8 Validate the Time-Stamp"),
+    "vasari.": ("integrity", f"{SPECIFICATION}, 15.1 Validation Process"),
+    "vasari.containerDamaged": ("integrity", "ISO/IEC 14496-12, 4.2 Object Structure"),
+    "vasari.enginesDisagree": ("engines", "Vasari: the stricter of two engines counts"),
+    "vasari.extraCredentialsBox": ("coverage", f"{SPECIFICATION}, Appendix A: Embedding manifests"),
+    "vasari.hiddenBytes": ("coverage", f"{SPECIFICATION}, 18.6 BMFF-Based Hash (exclusions)"),
+    "vasari.issuerRevoked": ("revocation", "RFC 5280, 5 CRL Profile"),
+    "vasari.manifestBoxMalformed": ("integrity", f"{SPECIFICATION}, 11.1 Use of JUMBF"),
+    "vasari.notTimeStamped": ("time stamp", f"{SPECIFICATION}, 15.8 Validate the Time-Stamp"),
+    "vasari.releaseContradictsSources": ("sources", "Vasari: org.vasari.release repeats the hashes of its sources"),
+    "vasari.releaseMalformed": ("integrity", "Vasari: assertion org.vasari.release"),
+    "vasari.revocationList": ("revocation", "RFC 5280, 5 CRL Profile"),
+    "vasari.secondEngineNotRun": ("engines", "Vasari: the stricter of two engines counts"),
+    "vasari.signerNotOnClaimList": ("purpose", f"{SPECIFICATION}, 14.4 Trust Lists"),
+    "vasari.signerNotRevoked": ("revocation", "RFC 5280, 5 CRL Profile"),
+    "vasari.signerOnClaimList": ("purpose", f"{SPECIFICATION}, 14.4 Trust Lists"),
+    "vasari.signerRevoked": ("revocation", "RFC 5280, 5 CRL Profile"),
+    "vasari.timeStampAuthorityRevoked": ("revocation", "RFC 5280, 5 CRL Profile"),
+    "vasari.timeStamped": ("time stamp", f"{SPECIFICATION}, 15.8 Validate the Time-Stamp"),
+    "vasari.trustList": ("freshness", f"{SPECIFICATION}, 14.4 Trust Lists"),
+    "vasari.unhashedBytes": ("coverage", f"{SPECIFICATION}, 18.6 BMFF-Based Hash (exclusions)"),
+}
+
+
+def topic_of(code: str) -> Topic:
+    """Which question a finding with this code answers."""
+    return _rule(code)[0]
+
+
+def clause_of(code: str) -> str:
+    """The clause that a finding with this code comes from."""
+    return _rule(code)[1]
+
+
+def _rule(code: str) -> tuple[Topic, str]:
+    return _BY_PREFIX[max((prefix for prefix in _BY_PREFIX if code.startswith(prefix)), key=len)]
 
 
 def plain_words(code: str, detail: str = "") -> str:

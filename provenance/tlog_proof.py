@@ -37,10 +37,11 @@ class CheckedProof:
     checkpoint: Checkpoint
 
 
-def format_log_proof(index: int, path: Sequence[bytes], checkpoint_note: str) -> str:
-    """The text of a proof."""
+def format_log_proof(index: int, path: Sequence[bytes], checkpoint_note: str, *, extra: bytes | None = None) -> str:
+    """The text of a proof; `extra` is carried along, authenticated only by whoever compares it."""
+    carried = "" if extra is None else f"extra {base64.b64encode(extra).decode()}\n"
     hashes = "".join(f"{base64.b64encode(value).decode()}\n" for value in path)
-    return f"{HEADER}\nindex {index}\n{hashes}\n{checkpoint_note}"
+    return f"{HEADER}\n{carried}index {index}\n{hashes}\n{checkpoint_note}"
 
 
 def parse_log_proof(text: str) -> LogProof:
@@ -60,6 +61,11 @@ def parse_log_proof(text: str) -> LogProof:
     if len(lines) > MAX_PATH:
         raise ProofError(f"log proof: at most {MAX_PATH} hashes, got {len(lines)}")
     return LogProof(index, tuple(decode_base64(line, size=HASH_BYTES) for line in lines), note, extra)
+
+
+def carried_entry(proof_text: str) -> bytes | None:
+    """The entry that a proof carries along, to be checked with `verify_log_proof`; raises ProofError if malformed."""
+    return parse_log_proof(proof_text).extra
 
 
 def verify_log_proof(proof_text: str, entry: bytes, *, origin: str, public_key: Ed25519PublicKey) -> CheckedProof:

@@ -32,6 +32,7 @@ from provenance.sqlite_file import open_database
 from provenance.tlog_proof import format_log_proof
 
 MAX_ENTRY_BYTES = 65_535  # so that entries fit the tile format's 16-bit length
+MAX_CARRIED_BYTES = 4096
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE entries (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
@@ -160,12 +161,17 @@ class TransparencyLog:
             return self._sign_checkpoint(self._signer)
 
     def prove(self, index: int) -> str:
-        """The tlog-proof text that entry `index` is in the log, with a checkpoint that covers it."""
+        """The tlog-proof text that entry `index` is in the log, with a checkpoint that covers it.
+
+        An entry of at most `MAX_CARRIED_BYTES` stands in it too, so that a third party can check it without the log.
+        """
         note = self.checkpoint()
         size = int(note.split("\n", 2)[1])
         if not 0 <= index < size:
             raise LogError(f"{self._path}: the checkpoint covers {size} entries, not entry {index}")
-        return format_log_proof(index, self.inclusion_proof(index, size), note)
+        entry = self.entry(index)
+        extra = entry if len(entry) <= MAX_CARRIED_BYTES else None
+        return format_log_proof(index, self.inclusion_proof(index, size), note, extra=extra)
 
     def export(self, sink: TextIO) -> int:
         """Write JSON lines: a header, every entry as base64, the checkpoint; return the number of entries."""

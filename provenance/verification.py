@@ -4,28 +4,37 @@ Nothing here reaches a network. The stricter view wins: a file is verified only 
 Trusted through our list of claim signers, no failure stands anywhere (sources included), the second engine
 agrees or could not run, and no content hides outside the signed hash. Decisions on the known blind spots:
 
-* `free` and `skip` boxes that a foreign file excludes from its hash: padding with zeros is a warning,
-  anything else is a failure. Our own clips hash them.
-* `ftyp` and `mfra`, which every hash excludes: our clips carry a hash over them in `org.vasari.release`, so a
-  change is a failure; foreign files get a warning with the number of bytes.
+* boxes that a foreign file excludes from its hash (`ftyp` and `mfra` always, `free` and `skip` often): where they
+  hold only what their kind is for, a warning with place and size; anything else is a failure. Our own clips hash
+  padding, and carry a hash over `ftyp` and `mfra` in `org.vasari.release`.
 * any other box that a signer left out of its hash (it may leave out the picture itself): a failure.
+* an update manifest has no hash of its own: the hash, and what it leaves out, is that of the parent that has one.
+* revocation: no network, but revocation lists given with the anchors are honoured.
 """
 
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from provenance.bmff_boxes import ALWAYS_EXCLUDED
 from provenance.bmff_coverage import Coverage, measure_coverage
-from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, Severity, State, worst
+from provenance.claim_signature import signer_chain, time_stamp_certificates
+from provenance.credentials_report import (
+    CredentialsReport,
+    EngineVerdict,
+    Finding,
+    Severity,
+    State,
+    UncoveredBytes,
+    worst,
+)
 from provenance.engine_c2pa import Reading, read_with_c2pa
 from provenance.engine_encypher import read_with_encypher
 from provenance.errors import ProvenanceError
-from provenance.jumbf import check_store_layout
+from provenance.jumbf import check_store_layout, claim_signature
 from provenance.manifest import (
     RELEASE_LABEL,
     SOFT_BINDING_LABEL,
@@ -37,6 +46,8 @@ from provenance.manifest import (
 from provenance.manifest_store import FoundStore, find_store
 from provenance.media_type import SNIFF_BYTES, sniff_media_type
 from provenance.pki import TrustAnchors
+from provenance.revocation import load_revocation_lists, signer_revocation, time_stamp_revocation
+from provenance.sources import source_tree
 from provenance.status_codes import TRUST_FAILURES, plain_words
 
 OURS = "vasari"
@@ -46,8 +57,8 @@ _BMFF_TYPES = ("video/mp4", "video/quicktime", "audio/mp4")
 def verify_clip(path: Path, anchors: TrustAnchors, *, validation_time: datetime | None = None) -> CredentialsReport:
     """Check the credentials inside `path` against `anchors`; nothing about the file itself raises.
 
-    `validation_time` reaches the second engine only (the first has no such input); where the two then differ,
-    the report says so and the stricter verdict counts.
+    `validation_time` (now when None) is when certificates and lists are judged. The first engine has no such input and
+    judges by the clock; where the two then differ, the report says so and the stricter verdict counts.
     """
     try:
         with path.open("rb") as file:
@@ -67,13 +78,13 @@ class _Look:
     found: FoundStore | None  # the other formats, and where the boxes of an MP4 are damaged
 
     @property
-    def boxed(self) -> bytes | None:
-        """The store, where its place in the file is certain."""
-        return self.coverage.store if self.coverage else None
+    def boxed(self) -> tuple[bytes, ...]:
+        """The stores whose place in the file is certain, the active one last."""
+        return self.coverage.stores if self.coverage else ()
 
     @property
-    def store(self) -> bytes | None:
-        return self.boxed or (self.found.store if self.found else None)
+    def stores(self) -> tuple[bytes, ...]:
+        return self.boxed or ((self.found.store,) if self.found else ())
 
 
 def _look(file: BinaryIO, media_type: str) -> _Look:
@@ -86,16 +97,19 @@ def _verify_open(
     file: BinaryIO, path: Path, media_type: str, anchors: TrustAnchors, validation_time: datetime | None
 ) -> CredentialsReport:
     look = _look(file, media_type)
-    first = read_with_c2pa(file, media_type, anchors, look.boxed, has_store=look.store is not None)
+    whole = look.boxed[0] if len(look.boxed) == 1 else None  # of two stores neither is whole
+    first = read_with_c2pa(file, media_type, anchors, whole, has_store=bool(look.stores), at=validation_time)
     second, second_findings = read_with_encypher(path, media_type, anchors, validation_time)
     agree = second.state != "not_run" and first.verdict.state == second.state
     release, own = _release(first, anchors)
     absent = first.verdict.state == "absent" and not look.boxed  # marks of a store elsewhere in the file don't count
-    unhashed = None if absent else _unhashed_bytes(look, first, release)
+    uncovered = () if absent else tuple(_uncovered(look, first, release))
+    unhashed = None if absent else _unhashed_bytes(look, first, uncovered)
     if absent:
         own.append(_own("vasari.absent", "note"))
     else:
-        own += _layout_findings(look, first, release, unhashed)
+        own += _layout_findings(look, first, release, uncovered, unhashed)
+        own += _signer_findings(look, first, anchors, validation_time or datetime.now(UTC))
     if not agree and second.state != "not_run":
         own.append(_own("vasari.enginesDisagree", "warning", f"{first.verdict.state} against {second.state}"))
     info = first.active_manifest.get("signature_info", {})
@@ -108,13 +122,15 @@ def _verify_open(
         signer=info.get("common_name") or info.get("issuer"),
         signed_at=first.signed_at,
         ingredients=tuple(_ingredients(first.active_manifest)),
+        sources=source_tree(first.manifests, first.active),
         portrait_sha256=release.portrait_sha256 if release else None,
         audio_sha256=release.audio_sha256 if release else None,
         consent_sha256=release.consent_sha256 if release else None,
         decision_sha256=release.decision_sha256 if release else None,
         log_proof=release.log_proof if release else None,
-        soft_binding_value=_soft_binding(first.active_manifest),
+        soft_binding_value=_soft_binding(first.bound_manifest),
         unhashed_bytes=unhashed,
+        uncovered=uncovered,
     )
 
 
@@ -127,18 +143,26 @@ def _fold(first: EngineVerdict, second: EngineVerdict, own: list[Finding]) -> St
 
 
 def _layout_findings(
-    look: _Look, first: Reading, release: ReleaseRecord | None, unhashed: int | None
+    look: _Look,
+    first: Reading,
+    release: ReleaseRecord | None,
+    uncovered: tuple[UncoveredBytes, ...],
+    unhashed: int | None,
 ) -> Iterator[Finding]:
     """How the credentials lie in the file, and what lies beside them."""
-    if look.store and (fault := check_store_layout(look.store)):
+    for fault in filter(None, map(check_store_layout, look.stores)):
         yield _own("vasari.manifestBoxMalformed", "failure", fault)
-    if look.coverage and look.store:
-        yield from _coverage_findings(look.coverage, first, release)
+    if look.coverage and look.stores:
+        yield from _coverage_findings(look.coverage, release)
     elif unhashed:
         yield _own("vasari.hiddenBytes", "failure", f"{unhashed} bytes beside the credentials")
+    for gap in uncovered:
+        where = f"{gap.length} bytes in the {gap.kind} box at byte {gap.offset}"
+        code, severity = ("vasari.hiddenBytes", "failure") if gap.hidden else ("vasari.unhashedBytes", "warning")
+        yield _own(code, severity, where)  # type: ignore[arg-type]
 
 
-def _coverage_findings(coverage: Coverage, first: Reading, release: ReleaseRecord | None) -> Iterator[Finding]:
+def _coverage_findings(coverage: Coverage, release: ReleaseRecord | None) -> Iterator[Finding]:
     """What our own walk over the boxes of a file with credentials says."""
     if coverage.damage:
         yield _own("vasari.containerDamaged", "failure", coverage.damage)
@@ -148,30 +172,48 @@ def _coverage_findings(coverage: Coverage, first: Reading, release: ReleaseRecor
         yield _own("vasari.manifestBoxMalformed", "failure", coverage.layout_fault)
     if release is not None and release.unhashed_boxes_sha256 != coverage.excluded_sha256:
         yield _own("vasari.unhashedBytesChanged", "failure")
-    for box in coverage.unhashed(first.active_manifest):
-        if release is not None and box.kind in coverage.covered_by_release:
-            continue
-        where = f"{box.length} bytes in the {box.kind} box at byte {box.offset}"
-        hidden = box.kind not in ALWAYS_EXCLUDED and not box.payload_is_zero
-        yield _own(
-            "vasari.hiddenBytes" if hidden else "vasari.unhashedBytes",
-            "failure" if hidden else "warning",
-            where,
-        )
 
 
-def _unhashed_bytes(look: _Look, first: Reading, release: ReleaseRecord | None) -> int | None:
+def _uncovered(look: _Look, first: Reading, release: ReleaseRecord | None) -> Iterator[UncoveredBytes]:
+    """The boxes of an MP4 that neither the hard binding nor the release's own hash covers."""
+    if look.coverage is None:
+        return
+    closed = release is not None and release.unhashed_boxes_sha256 == look.coverage.excluded_sha256
+    covered = look.coverage.covered_by_release if closed else ()
+    for box in look.coverage.unhashed(first.bound_manifest):
+        if box.kind not in covered:
+            yield UncoveredBytes(box.kind, box.offset, box.length, hidden=not box.harmless)
+
+
+def _unhashed_bytes(look: _Look, first: Reading, uncovered: tuple[UncoveredBytes, ...]) -> int | None:
     """Bytes that no signed hash covers, the credentials themselves left out; None where they can't be counted."""
-    if not first.active_manifest:
+    if not first.bound_manifest:
         return None
     if look.coverage:
-        closed = release is not None and release.unhashed_boxes_sha256 == look.coverage.excluded_sha256
-        covered = look.coverage.covered_by_release if closed else ()
-        boxes = look.coverage.unhashed(first.active_manifest)
-        return look.coverage.loose_bytes + sum(box.length for box in boxes if box.kind not in covered)
+        return look.coverage.loose_bytes + sum(gap.length for gap in uncovered)
     if look.found is None or first.excluded_bytes is None:
         return None
     return max(0, first.excluded_bytes - look.found.framed_bytes)
+
+
+def _signer_findings(look: _Look, first: Reading, anchors: TrustAnchors, at: datetime) -> Iterator[Finding]:
+    """Revocation of signer and time-stamping authority, and freshness of the lists, all offline."""
+    signature = claim_signature(look.stores[-1], first.active) if look.stores else None
+    lists = load_revocation_lists(anchors.crl_pem)
+    if signature is not None:
+        try:
+            chain, stamp_chain = signer_chain(signature), time_stamp_certificates(signature)
+        except ProvenanceError as error:
+            yield _own("vasari.manifestBoxMalformed", "failure", str(error))
+        else:
+            yield from signer_revocation(chain, anchors.manifest_pem, lists, at=at, signed_at=first.signed_at)
+            yield from time_stamp_revocation(stamp_chain, anchors.tsa_pem, lists, at=at, stamped_at=first.signed_at)
+    ends = {root.subject.rfc4514_string(): root.not_valid_after_utc for root in anchors.roots()}
+    expired = sorted(f"{name} on {end:%Y-%m-%d}" for name, end in ends.items() if end < at)
+    if expired:
+        yield _own("vasari.trustListExpired", "warning", "; ".join(expired))
+    else:
+        yield _own("vasari.trustListFresh", "passed", f"the first of {len(ends)} expires {min(ends.values()):%Y-%m-%d}")
 
 
 def _assertion(manifest: Mapping[str, Any], label: str) -> Any:
@@ -181,16 +223,20 @@ def _assertion(manifest: Mapping[str, Any], label: str) -> Any:
 
 def _release(first: Reading, anchors: TrustAnchors) -> tuple[ReleaseRecord | None, list[Finding]]:
     """Our own release record, with what is wrong about it. A release without its time stamp was tampered with."""
-    manifest = first.active_manifest
+    manifest = first.bound_manifest
     if not any(str(a.get("label")).startswith(RELEASE_LABEL) for a in manifest.get("assertions", [])):
         return None, []
     try:
         release = read_release(_assertion(manifest, RELEASE_LABEL))
     except ProvenanceError as error:
         return None, [_own("vasari.releaseMalformed", "failure", str(error))]
+    found = []
     if first.signed_at is None and anchors.tsa_pem.strip():
-        return release, [_own("vasari.notTimeStamped", "failure", "every release of this project is time-stamped")]
-    return release, []
+        found.append(_own("vasari.notTimeStamped", "failure", "every release of this project is time-stamped"))
+    named = {source.sha256 for source in _ingredients(manifest)}
+    if named != {release.portrait_sha256, release.audio_sha256}:
+        found.append(_own("vasari.releaseContradictsSources", "failure"))
+    return release, found
 
 
 def _soft_binding(manifest: Mapping[str, Any]) -> bytes | None:

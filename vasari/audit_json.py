@@ -7,7 +7,7 @@ from typing import Any
 from detector import DetectorReport
 from provenance import CredentialsReport
 from vasari.clip_audit import ClipAudit, UnreadableClip
-from vasari.verdict import RepositoryEvidence
+from vasari.evidence import RepositoryEvidence
 from watermark import Detection
 
 
@@ -28,6 +28,7 @@ def audit_json(clip: ClipAudit) -> dict[str, Any]:
             "explanation": list(clip.verdict.explanation),
             "conflicts": list(clip.verdict.conflicts),
         },
+        "checks": [asdict(check) for check in clip.checks],
         "credentials": _credentials(found.credentials),
         "watermark": {"video": _mark(found.video_mark), "audio": _mark(found.audio_mark)},
         "repository": _repository(found.repository),
@@ -50,14 +51,22 @@ def _credentials(report: CredentialsReport | None) -> dict[str, Any] | None:
         "state": report.state,
         "engines_agree": report.engines_agree,
         "engines": [_plain(asdict(engine)) for engine in report.engines],
-        "findings": [_plain(asdict(finding)) for finding in report.findings],
+        "findings": [
+            asdict(finding) | {"clause": finding.clause, "meaning": finding.meaning, "topic": finding.topic}
+            for finding in report.findings
+        ],
         "manifest_id": _hex(report.manifest_id),
         "signer": report.signer,
         "signed_at": _iso(report.signed_at),
         "ingredients": [_plain(asdict(ingredient)) for ingredient in report.ingredients],
+        "sources": [_plain(asdict(step)) for step in report.sources],
+        "portrait_sha256": report.portrait_sha256,
+        "audio_sha256": report.audio_sha256,
         "consent_sha256": report.consent_sha256,
         "decision_sha256": report.decision_sha256,
+        "soft_binding": report.soft_binding_value.hex() if report.soft_binding_value is not None else None,
         "unhashed_bytes": report.unhashed_bytes,
+        "uncovered": [asdict(gap) for gap in report.uncovered],
     }
 
 

@@ -6,10 +6,11 @@ detector, the fingerprint and the thumbnails side by side, and none may lag more
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from detector import Detector, DetectorReport
 from media import FrameBlock, MediaError, MediaInfo, probe, read_audio, read_frames
@@ -23,9 +24,11 @@ from provenance import (
     fingerprint_duration_s,
     verify_clip,
 )
+from vasari.checks import Check, checks
+from vasari.evidence import Evidence, LogEvidence, RepositoryEvidence, Source
 from vasari.fan_out import fan_out
 from vasari.thumbnails import Thumbnail, pick_thumbnails
-from vasari.verdict import Evidence, LogEvidence, RepositoryEvidence, Verdict, fold
+from vasari.verdict import Verdict, fold
 from watermark import Detection, MarkKey, detect_audio, detect_video
 
 BLOCK_BYTES = 24 * 2**20
@@ -47,6 +50,11 @@ class ClipAudit:
     thumbnails: tuple[Thumbnail, ...]
     audited_at: datetime
     took_s: float
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The auditor's questions, answered."""
+        return checks(self.evidence)
 
     @property
     def name(self) -> str:
@@ -77,8 +85,18 @@ class ClipAuditor:
     check_log: Callable[[CredentialsReport], LogEvidence] | None = None
     detector: Detector | None = None
 
-    def audit(self, path: Path, *, progress: Callable[[float], None] | None = None) -> ClipAudit:
+    def audit(
+        self,
+        path: Path,
+        *,
+        progress: Callable[[float], None] | None = None,
+        at: datetime | None = None,
+        given: Mapping[Source, str] = MappingProxyType({}),
+    ) -> ClipAudit:
         """The evidence on `path` and its verdict; `progress` gets the seconds of picture read so far.
+
+        `at` (now when None) is when certificates and lists are judged; `given` are the SHA-256 of the portrait and the
+        recording that the auditor holds.
 
         A clip that was damaged after signing still gets its verdict, from the credentials alone. Raises
         `media.MediaError` when any other file can't be decoded, OSError when it can't be read.
@@ -87,7 +105,7 @@ class ClipAuditor:
         if path.exists() and not path.is_file():
             raise MediaError(str(path), expected="a clip", came="no regular file", remedy="Give a video file.")
         digest, size_bytes = _sha256(path)
-        credentials = verify_clip(path, self.anchors) if self.anchors is not None else None
+        credentials = verify_clip(path, self.anchors, validation_time=at) if self.anchors is not None else None
         info: MediaInfo | None = None
         thumbnails: tuple[Thumbnail, ...] = ()
         try:
@@ -97,6 +115,7 @@ class ClipAuditor:
             if credentials is None or credentials.state != "broken":
                 raise
             evidence = Evidence(credentials=credentials, damage=str(error))
+        evidence = replace(evidence, given=dict(given))
         return ClipAudit(
             path=str(path),
             sha256=digest,
@@ -105,7 +124,7 @@ class ClipAuditor:
             evidence=evidence,
             verdict=fold(evidence),
             thumbnails=thumbnails,
-            audited_at=datetime.now(UTC),
+            audited_at=at or datetime.now(UTC),
             took_s=time.monotonic() - began,
         )
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from provenance import CredentialsReport, LogError, ProofError, TransparencyLog, verify_log_proof
-from vasari.verdict import LogEvidence
+from provenance import CredentialsReport, LogError, ProofError, TransparencyLog, carried_entry, verify_log_proof
+from vasari.evidence import LogEvidence
 
 PROOF_INDEX = re.compile(r"^index (0|[1-9][0-9]{0,17})$", re.MULTILINE)
 
@@ -25,7 +25,24 @@ class LoggedDecision:
 
 def check_log_with(log: TransparencyLog, public_key: Ed25519PublicKey) -> Callable[[CredentialsReport], LogEvidence]:
     """A check of a manifest's log proof against the log that the authority keeps."""
+    return _checker(lambda _proof, index: log.entry(index), log.origin, public_key)
 
+
+def check_log_offline(origin: str, public_key: Ed25519PublicKey) -> Callable[[CredentialsReport], LogEvidence]:
+    """The same for a third party, who has the log's public key only: the proof carries the entry along."""
+
+    def carried(proof: str, index: int) -> bytes:
+        entry = carried_entry(proof)
+        if entry is None:
+            raise ProofError(f"it does not carry entry {index} along, so only the keeper of the log can check it")
+        return entry
+
+    return _checker(carried, origin, public_key)
+
+
+def _checker(
+    read_entry: Callable[[str, int], bytes], origin: str, public_key: Ed25519PublicKey
+) -> Callable[[CredentialsReport], LogEvidence]:
     def check(credentials: CredentialsReport) -> LogEvidence:
         if not credentials.log_proof:
             return LogEvidence("absent", "The manifest carries no log proof.")
@@ -34,8 +51,8 @@ def check_log_with(log: TransparencyLog, public_key: Ed25519PublicKey) -> Callab
             return LogEvidence("failed", "The manifest's log proof names no entry.")
         index = int(named.group(1))
         try:
-            entry = log.entry(index)
-            proof = verify_log_proof(credentials.log_proof, entry, origin=log.origin, public_key=public_key)
+            entry = read_entry(credentials.log_proof, index)
+            proof = verify_log_proof(credentials.log_proof, entry, origin=origin, public_key=public_key)
         except (LogError, ProofError) as error:
             return LogEvidence("failed", f"The manifest's log proof does not hold: {error}.", index)
         if hashlib.sha256(entry).hexdigest() != credentials.decision_sha256:

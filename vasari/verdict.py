@@ -14,13 +14,12 @@ together is a conflict, and conflicts are always listed, whichever evidence deci
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from detector import DetectorReport
-from provenance import MATCH_DISTANCE, CredentialsReport
-from watermark import Detection
+from provenance import MATCH_DISTANCE
+from vasari.checks import checks
+from vasari.evidence import Evidence
 
 
 class State(StrEnum):
@@ -53,68 +52,10 @@ CONCERN = (
 )
 """The states as a reviewer wants to see them: what needs a look first."""
 
-LENGTH_TOLERANCE_S = 0.5
-"""Re-encoding may add a few frames; more is content that was not released."""
+_WEIGHTY = ("watermark", "made from")
+"""Checks whose failure no engine sees."""
 
 DecidedBy = Literal["credentials", "watermark", "transparency log", "detector", "nothing"]
-
-
-@dataclass(frozen=True)
-class LogEvidence:
-    """Whether the release's decision is in the transparency log."""
-
-    state: Literal["proved", "failed", "absent", "not_checked"]
-    explanation: str
-    index: int | None = None
-
-
-@dataclass(frozen=True)
-class RepositoryEvidence:
-    """What the manifest repository knows about the marked release."""
-
-    manifest_id: int
-    registered: bool
-    created_at: datetime | None = None
-    fingerprint_distance: float | None = None
-    """Against the stored fingerprint; None where it could not be compared."""
-    longer_by_s: float = 0.0
-    """How much longer the clip is than the release: so much of it is not that release's, whatever the distance."""
-
-    @property
-    def same_content(self) -> bool | None:
-        """Whether the clip shows what the release showed; None where nothing could be compared."""
-        if self.fingerprint_distance is None:
-            return None
-        return self.fingerprint_distance <= MATCH_DISTANCE
-
-    @property
-    def only_a_part(self) -> bool:
-        """Whether the clip holds the release and other content beside it."""
-        return self.same_content is True and self.longer_by_s > LENGTH_TOLERANCE_S
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Everything known about one clip; None means that this evidence was not looked for."""
-
-    credentials: CredentialsReport | None = None
-    video_mark: Detection | None = None
-    audio_mark: Detection | None = None
-    repository: RepositoryEvidence | None = None
-    log: LogEvidence = LogEvidence("not_checked", "No log proof was checked.")
-    detector: DetectorReport | None = None
-    damage: str = ""
-    """Why picture or sound could not be looked at, where the credentials alone could."""
-
-    @property
-    def video_id(self) -> int | None:
-        """The manifest id that the picture's mark carries."""
-        return _marked_id(self.video_mark)
-
-    @property
-    def audio_id(self) -> int | None:
-        """The manifest id that the sound's mark carries."""
-        return _marked_id(self.audio_mark)
 
 
 @dataclass(frozen=True)
@@ -158,7 +99,7 @@ def _broken(evidence: Evidence) -> Ruling | None:
     if evidence.log.state == "failed":
         return State.CREDENTIALS_BROKEN, "transparency log", evidence.log.explanation
     if _other_clips_mark(evidence):
-        reason = "The manifest is valid, but the picture carries the mark of another release."
+        reason = "The manifest is valid, but the clip carries the mark of another release."
         return State.CREDENTIALS_BROKEN, "watermark", reason
     return None
 
@@ -235,12 +176,7 @@ def _conflicts(evidence: Evidence) -> tuple[str, ...]:
     credentials = evidence.credentials
     if credentials is not None and credentials.state in ("verified", "broken") and not credentials.engines_agree:
         found.append("The verification engines disagree about the manifest; see the findings of each.")
-    if _other_clips_mark(evidence):
-        assert credentials is not None
-        found.append(
-            f"The manifest describes release {credentials.manifest_id:016x}, "
-            f"the picture's mark names release {evidence.video_id:016x}."
-        )
+    found += [check.answer for check in checks(evidence) if check.state == "failed" and check.name in _WEIGHTY]
     if evidence.video_id is not None and evidence.audio_id not in (None, evidence.video_id):
         found.append(
             f"Picture and sound carry marks of different releases ({evidence.video_id:016x} and "
@@ -339,19 +275,11 @@ def _detector_note(evidence: Evidence) -> str:
 
 
 def _other_clips_mark(evidence: Evidence) -> bool:
+    """A valid manifest, and a mark or a soft binding that names another release."""
     credentials = evidence.credentials
-    return (
-        credentials is not None
-        and credentials.state == "verified"
-        and credentials.manifest_id is not None
-        and evidence.video_id is not None
-        and credentials.manifest_id != evidence.video_id
-    )
+    failed = {check.name for check in checks(evidence) if check.state == "failed"}
+    return credentials is not None and credentials.state == "verified" and "watermark" in failed
 
 
 def _looked_but_unmarked(evidence: Evidence) -> bool:
     return evidence.video_mark is not None and evidence.video_id is None and evidence.audio_id is None
-
-
-def _marked_id(mark: Detection | None) -> int | None:
-    return mark.payload.manifest_id if mark is not None and mark.found and mark.payload is not None else None

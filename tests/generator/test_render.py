@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from generator import EXPRESSION_INDEX, SIZE_PX, FaceState, GeneratorError, MotionBlock
+from generator import EXPRESSION_INDEX, SIZE_PX, FaceState, Framing, GeneratorError, MotionBlock
 from generator.face_landmarks import CHIN, FOREHEAD_TOP, NOSE_TIP
 from generator.render import Renderer
 from media import find_faces, read_portrait
@@ -178,22 +178,46 @@ def tiny(portrait: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.interpolate(portrait[None].float(), size=(20, 20), mode="area")[0].to(torch.uint8)
 
 
+def small_face(portrait: torch.Tensor) -> torch.Tensor:
+    height = find_faces(portrait)[0].height_px
+    size = round(62.5 / height * portrait.shape[1]), round(62.5 / height * portrait.shape[2])
+    return torch.nn.functional.interpolate(portrait[None].float(), size=size, mode="area")[0].to(torch.uint8)
+
+
+def half_a_face(portrait: torch.Tensor) -> torch.Tensor:
+    box = find_faces(portrait)[0].box
+    return portrait[:, :, int(box[0] + 0.25 * (box[2] - box[0])) :].contiguous()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (torch.zeros_like, "no face found"),
-        (two_faces, "2 faces found.*crop it"),
+        (two_faces, r"2 faces found.*1 at x \d+, y \d+, \d+ px high; 2 at x \d+.*--face 1 to 2"),
         (tiny, "20x20 px, too small"),
-        (tilted, "tilted by .* degrees.*faces the camera"),
+        (small_face, r"the face is 6\d px high.*at least 64 px"),
+        (half_a_face, "cut off at the left edge.*whole face"),
+        (tilted, r"tilted by \d+ degrees, at most 30.*upright"),
         (torch.Tensor.float, "must be uint8"),
     ],
-    ids=["no face", "two faces", "tiny", "tilted", "wrong type"],
+    ids=["no face", "two faces", "tiny", "small face", "half a face", "tilted", "wrong type"],
 )
 def test_an_unusable_portrait_is_refused_with_what_to_change(  # type: ignore[no-untyped-def]
     renderer: Renderer, portrait: torch.Tensor, spoil, message: str
 ) -> None:
     with pytest.raises(GeneratorError, match=message):
         renderer.encode(spoil(portrait))
+
+
+def test_one_of_several_faces_is_animated_by_its_number_from_the_left(
+    renderer: Renderer, portrait: torch.Tensor
+) -> None:
+    dark = (portrait.float() * 0.5).to(torch.uint8)
+    pair = torch.cat([dark, portrait], 2)
+    brightness = [float(renderer.encode(pair, Framing(face=number)).picture.mean()) for number in (1, 2)]
+    assert brightness[1] > 1.5 * brightness[0]
+    with pytest.raises(GeneratorError, match="there is no face 3"):
+        renderer.encode(pair, Framing(face=3))
 
 
 def test_a_checkpoint_that_lacks_tensors_or_names_another_renderer_is_refused() -> None:

@@ -28,6 +28,7 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
 
+from generator import frame_size_px
 from media import load_audio
 from policy import (
     Authority,
@@ -219,9 +220,14 @@ def jti_of(token: str) -> str:
 class MovingPicture:
     """A talking face without a face: the portrait, brighter and darker in time."""
 
-    def encode(self, portrait: torch.Tensor) -> torch.Tensor:
-        picture = torch.nn.functional.interpolate(portrait[None].float(), (512, 512), mode="bilinear")
-        return picture[0]
+    def encode(
+        self, portrait: torch.Tensor, *, face: int | None = None, frame: str = "square", shoulders: str = "still"
+    ) -> torch.Tensor:
+        width, height = frame_size_px(portrait.shape[2], portrait.shape[1], frame)
+        return torch.nn.functional.interpolate(portrait[None].float(), (height, width), mode="bilinear")[0]
+
+    def frame_size(self, face: torch.Tensor) -> tuple[int, int]:
+        return face.shape[2], face.shape[1]
 
     def start(self, *, controls: Any, seed: int) -> tuple[int, int]:
         assert controls.emotion

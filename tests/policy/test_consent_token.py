@@ -32,7 +32,7 @@ CLAIMS: dict[str, Any] = {
             "type": "likeness_generation",
             "model": f"sha256:{HASH}",
             "purposes": ["detector-evaluation"],
-            "portrait": {"sha256": HASH, "pixels_sha256": HASH},
+            "portrait": {"sha256": HASH, "pixels_sha256": HASH, "face": None},
             "audio": {"mode": "any", "sha256": [], "voice": "any"},
             "script": {"mode": "any", "sha256": [], "languages": []},
             "video": {"max_width": 512, "max_height": 512, "max_fps": 25, "max_seconds": 30},

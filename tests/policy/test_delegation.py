@@ -79,7 +79,7 @@ VIDEO = {"max_width": 512, "max_height": 512, "max_fps": 25, "max_seconds": 31}
         ({"detail": {"video": VIDEO}}, "max_seconds 31, 30 allowed"),
         ({"detail": {"purposes": ["detector-evaluation", "demonstration"]}}, "purposes demonstration"),
         ({"detail": {"model": "sha256:" + "0" * 64}}, "another generator"),
-        ({"detail": {"portrait": {"sha256": "0" * 64, "pixels_sha256": HASH}}}, "another portrait"),
+        ({"detail": {"portrait": {"sha256": "0" * 64, "pixels_sha256": HASH, "face": None}}}, "another portrait"),
         ({"exp": NOW + 86_401}, "ends after"),
         ({"nbf": NOW - 1}, "begins before"),
         ({"delegation": {"max_depth": 3}}, "handed on 3 times"),

@@ -49,7 +49,7 @@ def test_the_pixel_digest_tells_one_bit_and_the_shape() -> None:
 def test_the_demo_portrait_shows_one_large_face() -> None:
     facts = inspect_portrait(demo_portrait())
     assert facts.faces == 1
-    assert facts.face_px > 128
+    assert facts.face_heights_px[0] > 128
 
 
 def test_media_types_are_told_by_content() -> None:

@@ -16,12 +16,21 @@ import pytest
 import torch
 
 from media import probe, read_audio, read_frames
-from policy import Authority, GenerationRequest, OutputError, Refused, ReleaseError, release
+from policy import Authority, Decision, Framing, GenerationRequest, OutputError, Refused, ReleaseError, release
 from policy.canonical import sha256_hex
 from provenance import verify_clip
 from tests.policy import child_process
 from tests.policy.child_process import Task
-from tests.policy.conftest import GateSimulator, MovingPicture, inspect_once, jti_of, pipeline_of, speech_wav
+from tests.policy.conftest import (
+    GateSimulator,
+    MovingPicture,
+    demo_pixels,
+    inspect_once,
+    jti_of,
+    pipeline_of,
+    png,
+    speech_wav,
+)
 from watermark import detect_audio, detect_video
 
 NOW = datetime.now(UTC)  # the C2PA engines judge time stamps by the real clock
@@ -87,6 +96,36 @@ def test_a_clip_is_marked_signed_logged_and_counted(simulator: GateSimulator, fo
     (use,) = authority.uses(jti_of(consent))
     assert (use.state, use.clip_sha256) == ("consumed", receipt.clip_sha256)
     assert list(authority.work_folder.iterdir()) == []
+
+
+def test_a_clip_of_the_whole_portrait_verifies_like_any_other(simulator: GateSimulator, folder: Path) -> None:
+    pixels = demo_pixels()
+    simulator.portrait = png(pixels[:601, 80:721])
+    consent, out = simulator.consent(max_width=640, max_height=600), folder / "clip.mp4"
+    receipt = simulator.pipeline().release(simulator.request(consent, framing=Framing(frame="portrait")), out)
+    info = probe(out)
+    assert (info.width, info.height) == (receipt.width_px, receipt.height_px) == (640, 600)
+    assert verify_clip(out, simulator.authority.trust_anchors).state == "verified"
+    found = detect_video(read_frames(out), [simulator.authority.mark_key])
+    assert found.payload is not None
+    assert found.payload.manifest_id == receipt.manifest_id
+
+
+def test_a_choice_that_is_changed_after_the_decision_stops_the_release(
+    simulator: GateSimulator, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consent, pipeline = simulator.consent(), simulator.pipeline()
+    request, decide = simulator.request(consent), pipeline._gate.decide
+
+    def decide_then_change(asked: GenerationRequest, *, worker_key: bytes) -> Decision:
+        decision = decide(asked, worker_key=worker_key)
+        object.__setattr__(asked, "framing", Framing(face=2))
+        return decision
+
+    monkeypatch.setattr(pipeline._gate, "decide", decide_then_change)
+    with pytest.raises(ReleaseError, match="changed after the decision"):
+        pipeline.release(request, folder / "clip.mp4")
+    assert_nothing_left(simulator, folder, consent)
 
 
 def test_a_mark_that_cannot_be_read_is_made_stronger(

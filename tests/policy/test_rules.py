@@ -18,7 +18,7 @@ from policy.delegation_token import Chain, DelegationClaims
 from policy.facts import Facts, GateIdentity
 from policy.media_facts import AudioFacts, PortraitFacts
 from policy.proof_of_possession import Proof, ProofClaims, proof_target
-from policy.request import Controls, RequestFacts
+from policy.request import Controls, Framing, RequestFacts
 from policy.rules import RULES, evaluate
 from policy.site_policy import SiteLimits, SitePolicy
 from policy.statement import challenge_of, notice_digest, notice_of
@@ -106,7 +106,7 @@ GOOD = Facts(
     accreditation_status=TokenStatus.VALID,
     proof=proof(),
     proof_seen=False,
-    portrait=PortraitFacts(512, 512, HASH, 1, 200.0),
+    portrait=PortraitFacts(512, 512, HASH, (200.0,), ("here",)),
     audio=AudioFacts(9.0, -20.0),
 )
 
@@ -131,6 +131,7 @@ def limited(**limits: Any) -> dict[str, Any]:
     return {"site": SitePolicy(limits=SiteLimits(**limits))}
 
 
+TWO_FACES = replace(PORTRAIT, face_heights_px=(200.0, 50.0), face_places=("at x 100", "at x 400"))
 OTHER_PICTURE = replace(PORTRAIT, pixels_sha256="1" * 64)
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -196,9 +197,23 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("request.controls", requested(controls=Controls(emotion="smug"))),
     ("request.seed", requested(seed=-1)),
     ("portrait.too_small", {"portrait": replace(PORTRAIT, width_px=127)}),
-    ("portrait.no_face", {"portrait": replace(PORTRAIT, faces=0)}),
-    ("portrait.several_faces", {"portrait": replace(PORTRAIT, faces=2)}),
-    ("portrait.face_too_small", {"portrait": replace(PORTRAIT, face_px=63.0)}),
+    ("portrait.no_face", {"portrait": replace(PORTRAIT, face_heights_px=())}),
+    ("portrait.several_faces", {"portrait": TWO_FACES}),
+    ("portrait.no_such_face", {**requested(framing=Framing(face=2))}),
+    ("portrait.face_too_small", {**requested(framing=Framing(face=2)), "portrait": TWO_FACES,
+                                 **chained(consent(portrait={"sha256": HASH, "pixels_sha256": HASH, "face": 2}))}),
+    ("portrait.frame_shape", {**requested(framing=Framing(frame="portrait")), **chained(consent(max_width=1280)),
+                              "portrait": replace(PORTRAIT, width_px=1200, height_px=200)}),
+    ("consent.other_face", {**requested(framing=Framing(face=1)), "portrait": TWO_FACES}),
+    ("consent.other_face", {**requested(framing=Framing(face=1)), "portrait": TWO_FACES,
+                            **chained(consent(portrait={"sha256": HASH, "pixels_sha256": HASH, "face": 2}))}),
+    ("consent.too_large", {**requested(framing=Framing(frame="portrait")),
+                           "portrait": replace(PORTRAIT, height_px=600)}),
+    ("consent.other_face", chained(consent(portrait={"sha256": HASH, "pixels_sha256": HASH, "face": 2}))),
+    ("request.framing", requested(framing=Framing(shoulders="shrug"))),
+    ("proof.other_request", {"request": replace(REQUEST, framing=Framing(face=1))}),
+    ("proof.other_request", {"request": replace(REQUEST, framing=Framing(shoulders="follow"))}),
+    ("portrait.face_too_small", {"portrait": replace(PORTRAIT, face_heights_px=(63.0,))}),
     ("audio.too_short", {"audio": replace(AUDIO, duration_s=1.99)}),
     ("audio.silent", {"audio": replace(AUDIO, loudest_dbfs=-math.inf)}),
 ]  # fmt: skip
@@ -213,6 +228,18 @@ def ids(facts: Facts) -> list[str]:
 
 def test_good_facts_are_allowed() -> None:
     assert evaluate(GOOD) == ()
+
+
+def test_several_faces_are_named_with_their_places_and_the_option() -> None:
+    (denial,) = evaluate(replace(GOOD, portrait=TWO_FACES))
+    assert "2 faces" in denial.fact
+    assert "1 at x 100; 2 at x 400" in denial.fact
+    assert "--face" in denial.remedy
+
+
+def test_the_face_that_both_consent_and_request_name_is_allowed() -> None:
+    named = consent(portrait={"sha256": HASH, "pixels_sha256": HASH, "face": 1})
+    assert ids(replace(GOOD, **requested(framing=Framing(face=1)), **chained(named), portrait=TWO_FACES)) == []
 
 
 @pytest.mark.parametrize(("rule_id", "changes"), CASES, ids=[f"{rule}-{n}" for n, (rule, _) in enumerate(CASES)])
@@ -235,7 +262,7 @@ def test_what_a_consent_excludes_too_is_named_by_both() -> None:
 
 def test_limits_are_inclusive() -> None:
     exact = replace(GOOD, audio=AudioFacts(30.0, -49.9), standing=Standing(4, 120_000))
-    assert ids(replace(exact, portrait=PortraitFacts(128, 128, HASH, 1, 64.0))) == []
+    assert ids(replace(exact, portrait=PortraitFacts(128, 128, HASH, (64.0,), ("here",)))) == []
 
 
 def test_a_portrait_is_bound_by_its_file_and_by_its_pixels() -> None:
@@ -273,7 +300,7 @@ def test_all_failing_rules_are_returned_at_once() -> None:
         GOOD,
         **chained(consent(exp=NOW, aud="urn:x", max_seconds=3, purposes=["demonstration"])),
         consent_status=TokenStatus.SUSPENDED,
-        portrait=PortraitFacts(20, 20, "1" * 64, 0, 0.0),
+        portrait=PortraitFacts(20, 20, "1" * 64, ()),
         audio=AudioFacts(9.0, -90.0),
     )
     assert set(ids(failing)) == {

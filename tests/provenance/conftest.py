@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from provenance import ClipManifest, SigningIdentity, TrustAnchors, create_pki, sign_clip
+from provenance.engine_settings import EngineSettings
 from provenance.manifest import TRAINED_ALGORITHMIC_MEDIA
 from provenance.time_stamping import serve
 
@@ -116,14 +117,14 @@ def sign_elsewhere(
     parent: bytes | None = None,
     exclude_padding: bool = False,
     time_stamped: bool = False,
+    update: bool = False,
 ) -> bytes:
-    """Sign as another product would: its own definition, optionally an edit over `parent`."""
-    settings = {
-        "builder": {"bmff_hash_exclude_free_and_skip_boxes": exclude_padding},
-        "verify": {"verify_after_sign": False},
+    """Sign as another product would: its own definition, optionally an edit over `parent`, or an `update` of it."""
+    settings = EngineSettings.for_anchors(identity.anchors).as_dict() | {
+        "builder": {"bmff_hash_exclude_free_and_skip_boxes": exclude_padding}
     }
     definition: dict[str, object] = {"claim_generator_info": [{"name": "Other", "version": "1"}], "title": "other"}
-    if parent is None:
+    if parent is None and not update:
         created = {"action": "c2pa.created", "digitalSourceType": TRAINED_ALGORITHMIC_MEDIA}
         definition["assertions"] = [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}]
     with contextlib.ExitStack() as stack:
@@ -132,6 +133,8 @@ def sign_elsewhere(
         if parent is not None:
             builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
             builder.add_ingredient({"title": "parent", "relationship": "parentOf"}, media_type, io.BytesIO(parent))
+        if update:
+            builder.set_intent(c2pa.C2paBuilderIntent.UPDATE)
         signer = c2pa.Signer.from_callback(identity.sign, c2pa.C2paSigningAlg.ES256, identity.chain_pem, url)
         sink = io.BytesIO()
         builder.sign(signer, media_type, io.BytesIO(content), sink)

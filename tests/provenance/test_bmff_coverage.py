@@ -23,12 +23,12 @@ FILE = box(b"ftyp", b"isom") + box(b"free", bytes(4)) + box(b"moov", b"index") +
 
 def unhashed(*exclusions: dict[str, object]) -> list[tuple[str, int, bool]]:
     boxes = measure_coverage(io.BytesIO(FILE)).unhashed(manifest(*exclusions))
-    return [(box.kind, box.length, box.payload_is_zero) for box in boxes]
+    return [(box.kind, box.length, box.harmless) for box in boxes]
 
 
 def test_only_what_the_manifest_excludes_counts() -> None:
     assert unhashed() == []
-    assert unhashed({"xpath": "/ftyp"}) == [("ftyp", 12, False)]
+    assert unhashed({"xpath": "/ftyp"}) == [("ftyp", 12, False)]  # no minor version
     assert unhashed({"xpath": "/free"}) == [("free", 12, True)]
 
 
@@ -39,6 +39,45 @@ def test_a_signer_that_leaves_out_the_pictures_is_seen() -> None:
 
 def test_the_exclusion_of_the_credentials_box_is_no_gap() -> None:
     assert unhashed({"xpath": "/uuid", "data": [{"offset": 8, "value": "2P7D1hsOSDySl1goh37EgQ=="}]}) == []
+
+
+def test_an_exclusion_that_only_looks_like_the_credentials_box_is_a_gap() -> None:
+    same_data = [{"offset": 8, "value": "2P7D1hsOSDySl1goh37EgQ=="}]
+    assert unhashed({"xpath": "/mdat", "data": same_data}) == [("mdat", 16, False)]
+    extended = box(b"uuid", bytes(16) + b"hidden content")
+    coverage = measure_coverage(io.BytesIO(FILE + extended))
+    other_data = {"xpath": "/uuid", "data": [{"offset": 8, "value": "AAAAAA=="}]}
+    assert [(b.kind, b.harmless) for b in coverage.unhashed(manifest(other_data))] == [("uuid", False)]
+
+
+def harmless(content: bytes) -> dict[str, bool]:
+    found = measure_coverage(io.BytesIO(content)).candidates
+    return {b.kind: b.harmless for b in found}
+
+
+def test_a_file_type_box_may_list_known_brands_only() -> None:
+    usual = b"isom\0\0\2\0isomiso2avc1mp41"
+    assert harmless(box(b"ftyp", usual))["ftyp"]
+    assert not harmless(box(b"ftyp", usual + b"evil"))["ftyp"]
+    assert not harmless(box(b"ftyp", usual + b"isom" * 30))["ftyp"]
+    assert not harmless(box(b"mdat") + box(b"ftyp", usual))["ftyp"]
+
+
+def test_a_fragment_index_may_point_at_fragments_only() -> None:
+    moof, start = box(b"moof", bytes(8)), 0
+    entries = struct.pack(">IIII", 0, 1, 0, 1) + struct.pack(">II", 0, start) + bytes([1, 1, 1])
+    index = box(b"tfra", entries)
+    end = box(b"mfro", struct.pack(">II", 0, 8 + len(index) + 16))
+    assert harmless(moof + box(b"mfra", index + end))["mfra"]
+    for hidden in (
+        box(b"free", b"hidden") + end,
+        index + box(b"mfro", b"hidden!!"),
+        box(b"tfra", entries + b"hidden") + end,
+        box(b"tfra", entries[:16] + struct.pack(">II", 0, 99) + b"\1\1\1") + end,
+        b"hidden content",
+    ):
+        assert not harmless(moof + box(b"mfra", hidden))["mfra"]
+    assert not harmless(box(b"mfra", end))["mfra"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +113,6 @@ def test_a_credentials_box_with_bytes_behind_its_store_is_named() -> None:
     store = struct.pack(">I4s", 12, b"jumb") + b"none"
     payload = C2PA_BOX_ID + b"\0\0\0\0manifest\0" + bytes(8) + store
     clean = measure_coverage(io.BytesIO(FILE + box(b"uuid", payload)))
-    assert (clean.store, clean.loose_bytes, clean.layout_fault) == (store, 0, "")
+    assert (clean.stores, clean.loose_bytes, clean.layout_fault) == ((store,), 0, "")
     hidden = measure_coverage(io.BytesIO(FILE + box(b"uuid", payload + b"hidden")))
     assert (hidden.loose_bytes, hidden.layout_fault) == (6, "6 bytes follow the store inside its box")

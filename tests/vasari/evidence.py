@@ -7,9 +7,10 @@ from fractions import Fraction
 
 from detector import DetectorReport, FrameScore, Thresholds
 from media import MediaInfo
-from provenance import CredentialsReport, EngineVerdict, Finding, Ingredient
+from provenance import CredentialsReport, EngineVerdict, Finding, Ingredient, SourceStep
 from vasari.clip_audit import ClipAudit
-from vasari.verdict import Evidence, LogEvidence, RepositoryEvidence, fold
+from vasari.evidence import Evidence, LogEvidence, RepositoryEvidence
+from vasari.verdict import fold
 from watermark import Detection, Payload
 
 RELEASE = 0x1F3A9C0044D2E711
@@ -102,4 +103,5 @@ def hostile_credentials(text: str) -> CredentialsReport:
         signer=text,
         findings=(Finding(text, "failure", text, text),),
         ingredients=(Ingredient(title=text, media_type=text, sha256=None),),
+        sources=(SourceStep(0, text, text, text, text, "failed", (text,)),),
     )

@@ -37,6 +37,7 @@ def test_every_command_of_the_charter_is_there() -> None:
         "consent show", "consent withdraw", "consent suspend", "consent reinstate", "consent uses", "consent record",
         "consent erase",
         "log show", "log prove", "log check",
+        "pki show", "pki lint", "pki csr", "pki install", "pki rotate", "pki revoke", "pki publish",
     }  # fmt: skip
 
 

@@ -18,9 +18,10 @@ from tests.vasari.evidence import (
     unmarked,
 )
 from vasari.clip_audit import ClipAudit, UnreadableClip
+from vasari.evidence import Evidence
 from vasari.reports import clip_page, demo_page, odds, scan_page
 from vasari.thumbnails import Thumbnail
-from vasari.verdict import TITLES, Evidence
+from vasari.verdict import TITLES
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 EVIDENCE = {

@@ -13,7 +13,8 @@ from tests.vasari.evidence import (
     released,
     unmarked,
 )
-from vasari.verdict import Evidence, LogEvidence, State, Verdict, fold
+from vasari.evidence import Evidence, LogEvidence
+from vasari.verdict import State, Verdict, fold
 
 
 def test_an_untouched_release_is_verified_by_its_credentials() -> None:

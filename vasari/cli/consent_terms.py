@@ -18,10 +18,27 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 VOICES = ("any", "own-recording", "synthetic")
 
+
+class SizeParam(click.ParamType[tuple[int, int]]):
+    """`WIDTHxHEIGHT` in pixels."""
+
+    name = "widthxheight"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Two numbers within what a consent can name, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        width, _, height = str(value).partition("x")
+        if not (width.isdecimal() and height.isdecimal() and all(64 <= int(side) <= 4096 for side in (width, height))):
+            self.fail(f"{value!r}: expected a size such as 1280x1280, each side 64 to 4096", param, ctx)
+        return int(width), int(height)
+
+
 OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--subject", required=True, help="The depicted person's name; stays with the authority."),
     click.option("--adult", is_flag=True, help="Proof was seen that they are 18 or older; required."),
     click.option("--portrait", type=FILE, required=True, help="The only portrait that may be used."),
+    click.option("--face", type=click.IntRange(1, 16), help="Which face of the portrait, from the left, if several."),
     click.option("--grantee", type=FILE, required=True, help="Who may use it: their accreditation token, or key file."),
     purpose_option(help_text="What it is for. Repeatable.", required=True),
     click.option("--audio", type=FILE, multiple=True, help="Allow only this recording; any when left out. Repeatable."),
@@ -29,6 +46,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--script", type=FILE, multiple=True, help="Allow only this text (needs --audio). Repeatable."),
     click.option("--language", multiple=True, help="Allow only this language, such as en or pt-BR. Repeatable."),
     click.option("--max-seconds", type=click.IntRange(1, 3600), default=30, show_default=True, help="Longest clip."),
+    click.option("--max-size", type=SizeParam(), default="512x512", show_default=True, help="Largest frames."),
     click.option("--uses", type=click.IntRange(1, 100_000), default=5, show_default=True, help="How many clips."),
     click.option("--total-seconds", type=click.IntRange(min=1), help="All clips together; uses x longest by default."),
     click.option("--days", type=click.IntRange(1, 90), default=30, show_default=True, help="How long it is valid."),
@@ -54,7 +72,9 @@ def consent_terms(
     grantee: Path,
     purpose: tuple[str, ...],
     audio: tuple[Path, ...],
+    face: int | None = None,
     max_seconds: int = 30,
+    max_size: tuple[int, int] = (512, 512),
     uses: int = 5,
     days: int = 30,
     voice: str = "any",
@@ -74,7 +94,10 @@ def consent_terms(
         researcher_jkt=thumbprint_of(authority, grantee),
         purposes=tuple(dict.fromkeys(purpose)),
         uses=uses,
+        face=face,
         max_seconds=max_seconds,
+        max_width=max_size[0],
+        max_height=max_size[1],
         total_seconds=total_seconds or uses * max_seconds,
         valid_for=timedelta(days=days),
         audio_sha256=tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in audio),

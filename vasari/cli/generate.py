@@ -16,6 +16,11 @@ from vasari.cli.whole_file import write_text
 EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised", "afraid", "disgusted")
 
 
+FRAMES = ("square", "portrait")
+SHOULDERS = ("still", "follow")
+FRAME_HELP = "512x512 around the head, or the whole picture (longer side at most 1280 px)."
+
+
 class GazeParam(click.ParamType[tuple[float, float]]):
     """`YAW,PITCH` in degrees."""
 
@@ -62,6 +67,9 @@ class Wanted:
     blink_rate: float
     seed: int
     fps: int
+    face: int | None = None
+    frame: str = "square"
+    shoulders: str = "still"
 
 
 @click.command(short_help="Make a marked, signed, logged talking clip.")
@@ -80,6 +88,9 @@ class Wanted:
 @click.option("--emotion", type=EmotionParam(), default="neutral", show_default=True, help=", ".join(EMOTIONS) + ".")
 @click.option("--head-motion", type=float, default=1.0, show_default=True, help="0 holds the head still.")
 @click.option("--blink-rate", type=float, default=17.0, show_default=True, help="Blinks per minute.")
+@click.option("--face", type=click.IntRange(1, 16), help="Which face, from the left; needed when there are several.")
+@click.option("--frame", type=click.Choice(FRAMES), default="square", show_default=True, help=FRAME_HELP)
+@click.option("--shoulders", type=click.Choice(SHOULDERS), default="still", show_default=True, help="With the head.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal clips.")
 @click.option("--fps", type=int, default=25, show_default=True, help="Frames per second.")
 @click.option("--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Write the receipt here, as JSON.")
@@ -154,6 +165,7 @@ def release_clip(
         MAX_AUDIO_BYTES,
         MAX_PORTRAIT_BYTES,
         Authority,
+        Framing,
         ReleasePipeline,
         read_private_key,
         sign_request,
@@ -176,6 +188,7 @@ def release_clip(
             delegations=[read_token(path) for path in delegations],
             script=read_script(script) if script is not None else "",
             language=language,
+            framing=Framing(wanted.face, wanted.frame, wanted.shoulders),
         )
         with progress("generating", unit="frame") as bar:
 
@@ -220,10 +233,14 @@ def controls(wanted: Wanted) -> Any:
 
 def receipt_lines(released: dict[str, Any]) -> list[str]:
     """The receipt for a terminal."""
+    size = f"{released['width_px']}x{released['height_px']} px"
     took_s = sum(released["stage_s"].values())
     rows = [
         ("clip", released["out"]),
-        ("length", f"{released['duration_s']:.2f} s, {released['frames']} frames"),
+        (
+            "length",
+            f"{released['duration_s']:.2f} s, {released['frames']} frames of {size}",
+        ),
         ("SHA-256", released["clip_sha256"]),
         ("release", released["manifest_id"]),
         ("decision", f"{released['decision_id']}, entry {released['log_index']} of the transparency log"),

@@ -3,3 +3,4 @@
 CLAIM_ROOT = "claim-root.pem"
 TIME_ROOT = "time-root.pem"
 LOG_KEY = "log.vkey"
+REVOCATION_LISTS = "revoked.crl.pem"

@@ -1,18 +1,21 @@
 """`vasari verify`: who made this clip, and was it changed."""
 
+import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 from tqdm import tqdm
 
-from vasari.cli.session import CommandError, Exit, Session, progress, styled, table, with_session
+from vasari.cli.session import FILE, CommandError, Exit, Session, progress, styled, table, with_session
 from vasari.cli.whole_file import write_text
 from vasari.plain_text import printable
 
 if TYPE_CHECKING:
     from provenance import CredentialsReport
     from vasari.clip_audit import ClipAudit
+    from vasari.evidence import Source
     from watermark import Detection
 
 COLOURS = {
@@ -32,6 +35,20 @@ EXITS = {
     "cant_tell": Exit.NOTHING_FOUND,
 }
 
+CHECK_MARKS: dict[str, tuple[str, str | None]] = {
+    "passed": ("+", "green"),
+    "failed": ("x", "red"),
+    "warning": ("!", "yellow"),
+    "not checked": ("-", None),
+}
+
+time_option = click.option(
+    "--time",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"]),
+    callback=lambda _context, _option, value: value and value.replace(tzinfo=UTC),
+    help="Judge certificates and lists as of this time (UTC); now by default.",
+)
+
 trust_option = click.option(
     "--trust",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -42,10 +59,24 @@ trust_option = click.option(
 @click.command(short_help="Say who made a clip and whether it was changed.")
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report here.")
+@click.option("--portrait", type=FILE, help="The portrait it should be made from, to compare its SHA-256.")
+@click.option("--audio", type=FILE, help="The recording it should be made from, to compare its SHA-256.")
+@time_option
 @trust_option
 @with_session
-def verify(session: Session, clip: Path, report: Path | None, trust: Path | None) -> None:
+def verify(
+    session: Session,
+    clip: Path,
+    report: Path | None,
+    portrait: Path | None,
+    audio: Path | None,
+    time: datetime | None,
+    trust: Path | None,
+) -> None:
     """Say where CLIP comes from: credentials by two engines, watermark, log proof and detector.
+
+    Every question that an auditor asks is answered in one sentence with the clause behind it; what was not checked is
+    said too.
 
     Works on clips whose metadata was stripped: the watermark leads back to the registered release. The verdict
     names the evidence that decided. Only a verified release ends with exit code 0. Third parties check an
@@ -62,13 +93,19 @@ def verify(session: Session, clip: Path, report: Path | None, trust: Path | None
     if report is not None and report.resolve() == clip.resolve():
         raise CommandError(f"{report}: the report would replace the clip; choose another name")
     with open_auditor(session, trust) as auditor, progress("verifying", unit="s") as bar:
-        audit = auditor.audit(clip, progress=lambda seconds: advance(bar, seconds))
+        given: dict[Source, str] = {}
+        given |= {"portrait": sha256_of(portrait)} if portrait else {}
+        given |= {"recording": sha256_of(audio)} if audio else {}
+        audit = auditor.audit(clip, progress=lambda seconds: advance(bar, seconds), at=time, given=given)
     if report is not None:
         write_text(report, clip_page(audit))
     session.result(audit_json(audit) | {"report": str(report) if report else None}, verdict_lines(audit))
     if report is not None:
         session.note(f"\nreport: {report}")
-    raise SystemExit(EXITS[audit.verdict.state])
+    code = EXITS[audit.verdict.state]
+    if code is Exit.OK and any(check.state == "failed" for check in audit.checks):
+        code = Exit.VERIFICATION_FAILED
+    raise SystemExit(code)
 
 
 def advance(bar: "tqdm[NoReturn]", seconds: float) -> None:
@@ -87,6 +124,7 @@ def verdict_lines(audit: "ClipAudit") -> list[str]:
     if verdict.conflicts:
         lines += ["", styled("What does not fit together", fg="yellow")]
         lines += [f"  {printable(sentence)}" for sentence in verdict.conflicts]
+    lines += ["", *check_lines(audit)]
     engines = found.credentials.engines if found.credentials is not None else ()
     entry = "" if found.log.index is None else f" (entry {found.log.index})"
     rows: list[tuple[str, object]] = [
@@ -101,6 +139,22 @@ def verdict_lines(audit: "ClipAudit") -> list[str]:
         ("detector", _detector_text(audit)),
     ]
     return [*lines, "", *table(rows)]
+
+
+def check_lines(audit: "ClipAudit") -> list[str]:
+    """Every question with its answer; failures first stand out by their mark, not by colour alone."""
+    lines = []
+    for check in audit.checks:
+        mark, colour = CHECK_MARKS[check.state]
+        lines.append(f"  {styled(mark, fg=colour, bold=True)} {check.question}")
+        lines.append(f"    {printable(check.answer)} {styled(f'[{check.clause}]', dim=True)}")
+    return lines
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _signer_row(credentials: "CredentialsReport | None") -> list[tuple[str, object]]:

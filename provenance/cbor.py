@@ -1,19 +1,10 @@
-"""The part of a claim signature that nothing signs: its unprotected header, with up to kilobytes of padding.
+"""A strict reader of the CBOR (RFC 8949) that signatures use: definite lengths, no key twice, little nesting."""
 
-Both engines read a file whose padding was overwritten as trusted, so data can hide there. This reads the
-COSE_Sign1 structure (RFC 9052 section 4.2) just far enough to look. CBOR after RFC 8949, definite lengths only.
-
-What stays open: some 25 bytes of framing inside the time stamp (algorithm identifiers that CMS does not sign). They
-can't carry content without changing how the engines read the stamp, and they never change the stamped time.
-"""
-
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from provenance.errors import ProvenanceError
 
-_PADDING = ("pad", "pad2")
-_KNOWN = frozenset({*_PADDING, "sigTst", "sigTst2", "rVals", "x5chain", 33})
 _COSE_SIGN1 = 18
 _MAX_DEPTH = 16
 
@@ -31,28 +22,13 @@ class _Cursor:
         return part
 
 
-def check_unsigned_header(signature: bytes) -> str | None:
-    """None when the unprotected header holds only known entries and zero padding; else what it hides."""
-    cursor = _Cursor(signature)
+def decode_cbor(content: bytes) -> tuple[object, int]:
+    """The first item in `content` and how many bytes it takes; raises ProvenanceError for anything malformed."""
+    cursor = _Cursor(content)
     try:
-        value = _decode(cursor)
-    except (ProvenanceError, UnicodeDecodeError, TypeError) as error:
-        return f"the signature is not well formed: {error}"
-    if not isinstance(value, list) or len(value) != 4 or not isinstance(value[1], Mapping):
-        return "the signature is no COSE_Sign1 structure"
-    header = value[1]
-    if value[2] not in (None, b""):
-        return "the signature carries a payload of its own"
-    for name in _PADDING:
-        padding = header.get(name, b"")
-        if not isinstance(padding, bytes) or any(padding):
-            return f"the padding {name!r} of the signature holds content"
-    unknown = sorted(str(name) for name in set(header) - _KNOWN)
-    if unknown:
-        return f"the unsigned header of the signature holds {unknown[0]!r}"
-    if any(signature[cursor.offset :]):
-        return f"{len(signature) - cursor.offset} bytes follow the signature"
-    return None
+        return _decode(cursor), cursor.offset
+    except (UnicodeDecodeError, TypeError) as error:
+        raise ProvenanceError(f"CBOR: {error}") from error
 
 
 def _decode(cursor: _Cursor, depth: int = 0) -> object:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provenance.cose_padding import check_unsigned_header
+from provenance.claim_signature import check_unsigned_header
 from provenance.jumbf import check_store_layout
 
 PROTECTED = b"\x43\xa1\x01\x26"  # {1: -7}

@@ -1,0 +1,123 @@
+"""The trained networks at work beside the warp: a portrait's codes, once, and what the decoder adds to each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from generator.errors import GeneratorError
+from generator.face_networks import (
+    CODE_PX,
+    CROP,
+    AppearanceEncoder,
+    Decoder,
+    DynamicsReadOut,
+    HeadPlace,
+    IdentityEncoder,
+    to_canonical,
+)
+from generator.face_state import FaceCodes
+from generator.head_motion import HeadMotion
+
+PARTS = ("appearance", "decoder", "identity", "read_out")
+
+
+@dataclass(frozen=True)
+class Warped:
+    """The portrait's own pixels at their new places: colours float32 [3, 512, 512] in 0..255; where openings show
+    what lies behind the skin, and where the person is, [512, 512] in 0..1. source: [2, 512, 512], where in the portrait
+    the skin at a pixel comes from, px; skin: [512, 512] how much of a pixel is skin of either sheet."""
+
+    colours: Tensor
+    open: Tensor
+    person: Tensor
+    source: Tensor
+    skin: Tensor
+
+    def half_size(self) -> tuple[Tensor, Tensor]:
+        """[1, 3, 192, 192] in 0..1 and layers [1, 2, 192, 192] of the face crop."""
+        left, top, right, bottom = CROP
+        window = (slice(top, bottom), slice(left, right))
+        layers = torch.stack([self.open[window], self.person[window]])
+        colours = self.colours[:, window[0], window[1]]
+        return F.avg_pool2d(colours[None], 2) / 255, F.avg_pool2d(layers[None], 2)
+
+
+class FaceNetworks:
+    """Appearance encoder, identity encoder, read-out and decoder of one checkpoint, in half precision where the
+    machine computes it."""
+
+    def __init__(self, nets: Mapping[str, nn.Module], device: torch.device) -> None:
+        self._dtype = _dtype(device)
+        for net in nets.values():
+            net.eval().requires_grad_(False).to(device)
+        self._appearance, self._identity = nets["appearance"], nets["identity"]
+        self._decoder = nets["decoder"].to(self._dtype).to(memory_format=torch.channels_last)
+        self._to_code = nets["read_out"].get_submodule("back")
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> FaceNetworks | None:
+        """From tensors named `render.appearance.*`, `render.decoder.*` ...; None when there are none."""
+        nets: dict[str, nn.Module] = {
+            "appearance": AppearanceEncoder(),
+            "decoder": Decoder(),
+            "identity": IdentityEncoder(),
+            "read_out": DynamicsReadOut(),
+        }
+        if not any(name.startswith("render.decoder.") for name in tensors):
+            return None
+        for name, net in nets.items():
+            prefix = f"render.{name}."
+            own = {key.removeprefix(prefix): t.float() for key, t in tensors.items() if key.startswith(prefix)}
+            try:
+                net.load_state_dict(own)
+            except RuntimeError as error:
+                raise GeneratorError(f"the checkpoint's {name} does not fit this release: {error}") from error
+        return cls(nets, device)
+
+    @torch.inference_mode()
+    def encode(self, at_rest: Warped, place: HeadPlace) -> FaceCodes:
+        """Codes of a portrait drawn at rest."""
+        picture, layers = at_rest.half_size()
+        small = F.interpolate(picture, size=(CODE_PX, CODE_PX), mode="area")
+        canonical = to_canonical(self._appearance(picture, layers), place)
+        return FaceCodes(canonical.to(self._dtype), self._identity(small))
+
+    @torch.inference_mode()
+    def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, named: Tensor) -> Tensor:
+        """Colours float32 [3, 512, 512] in 0..255, written over `warped.colours`; named [55]: expression weights,
+        gaze / 20 degrees."""
+        picture, layers = warped.half_size()
+        dynamics = self._to_code(named[None])
+        decoded = self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers)
+        maps = torch.cat([decoded.light, decoded.share * decoded.colour, decoded.share], 1)
+        maps[:, :6] *= 255
+        left, top, right, bottom = CROP
+        maps = F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)[0]
+        maps *= warped.person[top:bottom, left:right]
+        part = warped.colours[:, top:bottom, left:right]
+        part += maps[:3]
+        part -= part * maps[6:]
+        part += maps[3:6]
+        return warped.colours
+
+
+def head_place(motion: HeadMotion, turn_at_rest: Tensor) -> HeadPlace:
+    """Where the head of a frame is, in the crop's own measure."""
+    left, top, right, bottom = CROP
+    at = motion.project(motion.pivot) + motion.shift_px
+    middle = torch.tensor([(left + right) / 2, (top + bottom) / 2], device=at.device)
+    centre = (at - middle) / ((right - left) / 2)
+    return HeadPlace((motion.turn @ turn_at_rest)[None], centre[None], motion.scale[None])
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where it is computed in hardware, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return torch.bfloat16 if supported is not None and supported() else torch.float32

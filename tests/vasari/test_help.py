@@ -33,7 +33,7 @@ def test_every_command_of_the_charter_is_there() -> None:
     assert {" ".join(words) for words in ALL} == {
         "init", "accredit", "generate", "verify", "scan", "seal", "demo",
         "consent issue", "consent show", "consent withdraw", "consent uses",
-        "log show", "log prove", "log check",
+        "log show", "log prove", "log check", "log export", "log verify", "log tiles", "log request", "log cosign",
         "pki show", "pki lint", "pki csr", "pki install", "pki rotate", "pki revoke", "pki publish",
     }  # fmt: skip
 

@@ -100,11 +100,11 @@ def time_faults(claims: Mapping[str, Any], *, iss: str, aud: str, now: datetime)
     if not same(claims["aud"], aud):
         faults.append(TokenFault("other_gate", f"made for {claims['aud']!r:.80}, this is {aud!r}"))
     if clock >= claims["exp"]:
-        faults.append(TokenFault("expired", f"expired at {_utc(claims['exp'])}, it is {_utc(clock)}"))
+        faults.append(TokenFault("expired", f"expired at {utc_text(claims['exp'])}, it is {utc_text(clock)}"))
     if clock < claims["nbf"]:
-        faults.append(TokenFault("not_yet_valid", f"valid from {_utc(claims['nbf'])}, it is {_utc(clock)}"))
+        faults.append(TokenFault("not_yet_valid", f"valid from {utc_text(claims['nbf'])}, it is {utc_text(clock)}"))
     if claims["iat"] > clock + CLOCK_LEEWAY_S:
-        faults.append(TokenFault("issued_in_future", f"issued at {_utc(claims['iat'])}, it is {_utc(clock)}"))
+        faults.append(TokenFault("issued_in_future", f"issued at {utc_text(claims['iat'])}, it is {utc_text(clock)}"))
     return tuple(faults)
 
 
@@ -152,7 +152,8 @@ def _verified(token: str, claims: dict[str, Any], key: Ed25519PublicKey, require
     return VerifiedToken(claims=claims, key=key, compact=token)
 
 
-def _utc(seconds: int) -> str:
+def utc_text(seconds: int) -> str:
+    """A time of a token for people; times beyond the calendar stay seconds."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):

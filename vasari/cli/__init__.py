@@ -5,6 +5,8 @@ import click
 import vasari
 from vasari.cli.accredit import accredit
 from vasari.cli.consent import consent
+from vasari.cli.consent_signing import accept, delegate, enrol, lost, propose
+from vasari.cli.consent_status import erase, record, reinstate, suspend, uses, withdraw
 from vasari.cli.demo import demo
 from vasari.cli.generate import generate
 from vasari.cli.init import init
@@ -35,6 +37,10 @@ def cli() -> None:
 
 for command in (init, consent, accredit, generate, verify, scan, log, pki, seal, demo):
     cli.add_command(command)
+
+
+for command in (enrol, propose, accept, delegate, lost, withdraw, suspend, reinstate, uses, record, erase):
+    consent.add_command(command)
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ from policy.grant import GrantClaims
 from policy.keys import read_private_key, read_secret, thumbprint
 from policy.media_facts import MediaFacts, inspect_media
 from policy.registry import IssuedToken, Kind, Registry
+from policy.replay import Replay, replay
 from policy.seal import read_sealed_header
 from policy.site_policy import SITE_FILE, SitePolicy, read_site_policy
 from policy.state_folder import (
@@ -234,6 +235,10 @@ class Authority:
     def reinstate(self, jti: str, *, kind: Kind = "consent", actor: str = "registry") -> EventReceipt:
         """End a suspension; raises PolicyError after a withdrawal."""
         return self._change_status(kind, jti, TokenStatus.VALID, "reinstated", actor)
+
+    def replay(self, decision_id: str, logged: bytes) -> Replay:
+        """Judge a logged decision again; raises UnknownTokenError when its record was erased or never was."""
+        return replay(self.stores.events, decision_id, logged)
 
     # The gate and what belongs to it
 

@@ -12,6 +12,7 @@ from provenance.certificate_rules import (
 )
 from provenance.checkpoint import Checkpoint, verify_checkpoint
 from provenance.clip_fingerprint import MATCH_DISTANCE, clip_fingerprint, fingerprint_distance, fingerprint_duration_s
+from provenance.cosignature import format_witness_key, parse_witness_key, verify_cosignatures
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, SourceStep, UncoveredBytes
 from provenance.errors import (
     CertificateError,
@@ -40,9 +41,12 @@ from provenance.revocation import load_revocation_lists
 from provenance.revocation_list import renew_revocation_lists, revoke_certificate
 from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
 from provenance.signing import sign_clip
+from provenance.tiles import export_tiles, verify_tiles
 from provenance.tlog_proof import CheckedProof, carried_entry, verify_log_proof
 from provenance.transparency_log import TransparencyLog
 from provenance.verification import verify_clip
+from provenance.witness import Witness, WitnessAnswer
+from provenance.witness import format_request as format_witness_request
 
 __all__ = [
     "CERTIFICATE_RULES",
@@ -72,12 +76,17 @@ __all__ = [
     "TransparencyLog",
     "TrustAnchors",
     "UncoveredBytes",
+    "Witness",
+    "WitnessAnswer",
     "carried_entry",
     "clip_fingerprint",
     "create_pki",
+    "export_tiles",
     "fingerprint_distance",
     "fingerprint_duration_s",
     "format_log_key",
+    "format_witness_key",
+    "format_witness_request",
     "install_certificate_chain",
     "leaf_hash",
     "lint_certificates",
@@ -87,6 +96,7 @@ __all__ = [
     "load_revocation_lists",
     "make_certificate_request",
     "parse_log_key",
+    "parse_witness_key",
     "read_chain",
     "renew_claim_signing",
     "renew_revocation_lists",
@@ -95,7 +105,9 @@ __all__ = [
     "verify_checkpoint",
     "verify_clip",
     "verify_consistency",
+    "verify_cosignatures",
     "verify_inclusion",
     "verify_log_export",
     "verify_log_proof",
+    "verify_tiles",
 ]

@@ -25,7 +25,8 @@ from provenance.certificate_rules import (
     require_claim_chain,
 )
 from provenance.errors import CertificateError
-from provenance.pki import CLAIM_ROOT_NAME, CLAIM_SIGNING_NAME, key_usage, read_chain, read_key, write_key, write_whole
+from provenance.pki import CLAIM_ROOT_NAME, CLAIM_SIGNING_NAME, key_usage, read_chain, read_key, write_key
+from provenance.whole_file import write_whole
 
 NEXT_KEY = "claim_signing.next.key"
 

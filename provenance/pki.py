@@ -12,7 +12,6 @@ and a verifier trusts it only if given this root. No OCSP address is written, be
 """
 
 import hashlib
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,6 +38,7 @@ from provenance.certificate_rules import (
 from provenance.errors import CertificateError
 from provenance.revocation import load_revocation_lists
 from provenance.time_stamping import TimeStampAuthority
+from provenance.whole_file import write_whole
 
 LEAF_DAYS = 365
 ISSUING_CA_DAYS = 5 * 365
@@ -300,17 +300,6 @@ def write_key(path: Path, key: _Key) -> None:
 
 def _write_certificates(path: Path, chain: Sequence[x509.Certificate]) -> None:
     write_whole(path, b"".join(c.public_bytes(Encoding.PEM) for c in chain), mode=0o644)
-
-
-def write_whole(path: Path, content: bytes, *, mode: int) -> None:
-    """Write under a temporary name with `mode` from the first byte on, sync, rename."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _read_pair(folder: Path, name: str) -> tuple[str, _Key]:

@@ -63,7 +63,11 @@ class StudioRig:
         self.identity = self._tensor(mesh.identity_basis)
         self.expression = self._tensor(mesh.expression_basis[order])
         self.render_vertex = self._index(mesh.render_vertex)
-        drawn = np.isin(mesh.material, _DRAWN)
+        x, y, z = mesh.neutral[mesh.faces].mean(1).T
+        chest = (
+            ((np.abs(x) > 9.0) & (y < -11.0)) | ((z < -6.0) & (y < -12.5)) | ((y < -17.0) & (np.abs(x) > 6.0))
+        )  # the garment's place
+        drawn = np.isin(mesh.material, _DRAWN) & ~chest
         self.render_faces = self._index(mesh.render_faces[drawn])
         self.rig_faces = self._index(mesh.faces[drawn])
         self.face_region = self._index(mesh.region[mesh.faces[drawn][:, 0]])

@@ -28,9 +28,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from generator.studio.head_model import StudioRig
+from generator.studio.mixed_person import SkinBank, build_mixed_person
 from generator.studio.procedural_person import build_person
 from generator.studio.skin_atlas import Atlas, build_atlas
-from generator.studio.takes import procedural_take, split_of, write_take
+from generator.studio.takes import procedural_take, source_id, split_of, write_take
 
 KINDS = ("procedural", "mixed", "lifted")
 
@@ -65,35 +66,44 @@ class Maker:
         self.order = order
         self.rig = StudioRig(order.rig, order.device)
         self.atlas: Atlas = build_atlas(self.rig)
+        self.bank: SkinBank | None = None
+        if order.kind == "mixed" and order.portraits is not None:
+            self.bank = SkinBank(self.rig, self.atlas, order.portraits)
 
     def make(self, person: int) -> int:
         """Frames written."""
         order = self.order
         takes = order.missing(person)
         written = 0
-        for take, tensors, sources in self._takes(person, takes):
+        name = f"{order.kind}/{order.seed}/{person}"
+        for take, tensors, sources in self._takes(person, takes, split_of(name)):
             facts = {
                 "kind": order.kind,
                 "seed": str(order.seed),
-                "person": f"{order.kind}/{order.seed}/{person}",
+                "person": name,
                 "take": str(take),
                 "sources": json.dumps(sources),
-                "split": split_of(f"{order.kind}/{order.seed}/{person}"),
+                "split": split_of(name),
             }
             write_take(order.path(person, take), tensors, facts)
             written += len(tensors["frames"])
         return written
 
-    def _takes(self, person: int, takes: list[int]) -> Iterator[tuple[int, dict[str, Tensor], list[str]]]:
+    def _takes(self, person: int, takes: list[int], split: str) -> Iterator[tuple[int, dict[str, Tensor], list[str]]]:
         if not takes:
             return
         order = self.order
         how = {"frames": order.frames, "size_px": order.size_px, "oversampling": order.oversampling}
         rng = np.random.default_rng([order.seed, KINDS.index(order.kind), person, 0])
-        built = build_person(self.rig, self.atlas, rng)
+        sources: list[str] = []
+        if self.bank is None:
+            built = build_person(self.rig, self.atlas, rng)
+        else:
+            built, used = build_mixed_person(self.rig, self.atlas, self.bank, rng, split)
+            sources = [source_id(facts.name) for facts in used]
         for take in takes:
             rng = np.random.default_rng([order.seed, KINDS.index(order.kind), person, 1 + take])
-            yield take, procedural_take(built, rng, **how), []  # type: ignore[arg-type]
+            yield take, procedural_take(built, rng, **how), sources  # type: ignore[arg-type]
 
 
 _maker: Maker | None = None

@@ -70,8 +70,8 @@ def draw_traits(rng: np.random.Generator) -> Traits:
         if fair
         else np.array([0.82, 0.12, 0.02, 0.01, 0.0, 0.02, 0.01])
     )
-    if age > 0.6:
-        odds = odds * (1 - 0.75 * (age - 0.2)) + np.array([0, 0, 0, 0, 0, 0.6, 0.4]) * 0.75 * (age - 0.2)
+    grey = max(age - 0.55, 0) * 1.5
+    odds = odds * (1 - grey) + np.array([0, 0, 0, 0, 0, 0.7, 0.3]) * grey
     hair = np.array(_HAIRS[rng.choice(len(_HAIRS), p=odds / odds.sum())]) * rng.uniform(0.8, 1.25)
     odds = np.array([0.34, 0.22, 0.2, 0.14, 0.10]) if fair else np.array([0.9, 0.1, 0, 0, 0])
     iris = np.array(_IRISES[rng.choice(5, p=odds)]) * rng.uniform(0.75, 1.2)
@@ -189,7 +189,7 @@ def dress_person(
     if rng.random() < GLASSES_SHARE:
         centres = tuple(c.cpu().numpy() for c in head.eye_centre)
         glasses = build_glasses(base[skin_vertices], (centres[0], centres[1]), rng)
-    necklines = (Neckline(-12.4, 0.36, 0.0, 5.0), Neckline(-12.8, 0.36, 4.0, 4.5), Neckline(-9.6, 0.30, 0.0, 5.0))
+    necklines = (Neckline(-12.4, 0.36, 0.0, 5.0), Neckline(-12.6, 0.36, 2.6, 4.2), Neckline(-9.6, 0.30, 0.0, 5.0))
     neckline = necklines[int(rng.choice(3, p=[0.55, 0.3, 0.15]))]
     device = rig.device
     eye = torch.from_numpy(_eye_map(traits.complexion, noise)).to(device)

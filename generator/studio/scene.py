@@ -98,6 +98,16 @@ class Frame:
     visible: Tensor
 
 
+@dataclass(frozen=True)
+class Layers:
+    """A frame being painted: picture [3, R, R] linear, times cover [R, R] 0..1; label [R, R]; z_buffer [R, R] cm."""
+
+    picture: Tensor
+    cover: Tensor
+    label: Tensor
+    z_buffer: Tensor
+
+
 class Stage:
     """Draws the moments of one take."""
 
@@ -137,22 +147,21 @@ class Stage:
         posed = person.head.pose(moment.expression, moment.rotation, moment.translation, body, moment.gaze_deg)
         points, normals = self._assemble(posed, moment)
         surface = rasterise(to_pixels(points, size), self.faces, size, cull=self.cull)
-        hair = self._place_hair(moment)
+        rows, hair = self._place_hair(moment)
         fur = self._place_fur(posed, moment)
         shade = _Shading(self, moment, posed, points, normals, surface, hair)
-        picture, label = shade.picture, shade.label
-        z_buffer = surface.z_buffer.clone()
+        layers = Layers(shade.picture, (shade.label != Label.BACKGROUND).float(), shade.label, surface.z_buffer.clone())
         if fur is not None and person.fur is not None:
-            self._paint(picture, label, z_buffer, fur, shade, person.fur, person.fur_colour, lift_cm=0.12)
+            self._paint(layers, fur, shade, person.fur, person.fur_colour, lift_cm=0.12, fine=(0.18, 0.35))
         if hair is not None and person.hair is not None:
-            colours = person.hair_colour.expand(1, 3)
-            self._paint(picture, label, z_buffer, hair, shade, person.hair, colours, lift_cm=0.25)
+            own = person.hair_colour.expand(1, 3)
+            self._paint(layers, hair, shade, person.hair, own, rows=rows, lift_cm=0.25, fine=(0.25, 0.55))
         if person.glasses is not None:
-            self._paint_lenses(picture, z_buffer, moment)
-        rgb = lighting.tone(picture * self.setting.light.exposure)
-        covered = label != Label.BACKGROUND
-        rgb = torch.where(covered[None], rgb, self.background)
-        return self._finish(rgb, label, posed, z_buffer)
+            self._paint_lenses(layers.picture, layers.z_buffer, moment)
+        linear = layers.picture / layers.cover.clamp(min=1e-3)
+        rgb = lighting.tone(linear * self.setting.light.exposure)
+        rgb = self.background + layers.cover * (rgb - self.background)
+        return self._finish(rgb, layers.label, posed, layers.z_buffer)
 
     def _assemble(self, posed: Posed, moment: Moment) -> tuple[Tensor, Tensor]:
         rig = self.rig
@@ -163,9 +172,13 @@ class Stage:
             n.append(mesh_n @ turn.T)
         return torch.cat(v), torch.cat(n)
 
-    def _place_hair(self, moment: Moment) -> Tensor | None:
-        hair = self.person.hair
-        return None if hair is None else hair.points @ moment.rotation.T + moment.translation
+    def _place_hair(self, moment: Moment) -> tuple[Tensor | None, Tensor | None]:
+        """Rows of the hair that may be seen, and where these points are in the camera."""
+        if self.person.hair is None:
+            return None, None
+        view = -moment.translation @ moment.rotation
+        rows = self.person.hair.towards(view / view.norm())
+        return rows, self.person.hair.points[rows] @ moment.rotation.T + moment.translation
 
     def _place_fur(self, posed: Posed, moment: Moment) -> Tensor | None:
         fur, head = self.person.fur, self.person.head
@@ -175,38 +188,37 @@ class Stage:
         return posed.v[fur.anchor] + at_rest @ moment.rotation.T
 
     def _paint(
-        self, picture: Tensor, label: Tensor, z_buffer: Tensor, at: Tensor, shade: _Shading, hair: HairPoints,
-        colour: Tensor, *, lift_cm: float,
+        self, layers: Layers, at: Tensor, shade: _Shading, hair: HairPoints, colour: Tensor, *,
+        rows: Tensor | None = None, lift_cm: float, fine: tuple[float, float],
     ) -> None:  # fmt: skip
-        """Strands lit along their direction (Kajiya and Kay 1989); changes picture, label, z_buffer."""
+        """Draw points `at` [n, 3] of `hair` (its `rows`). fine: how much a pixel of hair hides, at least and per
+        point around it: one strand is finer than a pixel, many are opaque. Changes `layers`."""
         px = to_pixels(at, self.size_px)
-        lifted = torch.cat([px[:, :2], px[:, 2:] - lift_cm], 1)
-        pixel, which = splat(lifted, z_buffer)
+        px[:, 2] -= lift_cm
+        pixel, which = splat(px, layers.z_buffer)
         if len(pixel) == 0:
             return
-        light = self.setting.light
-        tangent = hair.tangent[which] @ shade.moment.rotation.T
-
-        def sine(d: Tensor) -> Tensor:
-            return (1 - (tangent @ d).clamp(-1, 1) ** 2).clamp(min=0).sqrt()
-
-        view = torch.tensor([0.0, 0.0, 1.0], device=self.device)
-        half = F.normalize(light.key + view, dim=0)
-        lit = shade.shadow.lit(at[which]) if shade.shadow is not None else torch.ones_like(px[which, 0])
-        depth = (1 - 0.75 * (1 - hair.open[which]) ** 1.3) * hair.shade[which]
+        row = which if rows is None else rows[which]
+        lit = shade.shadow.lit(at[which])
+        tangent = hair.tangent[row] @ shade.moment.rotation.T
         out = F.normalize(at[which] - shade.moment.translation, dim=1)
-        facing = (0.45 + 0.55 * (out @ light.key)).clamp(0.12, 1)
-        key = (sine(light.key) * facing * (0.3 + 0.7 * lit))[:, None] * light.key_colour
-        fill = (sine(light.fill) * (0.4 + 0.4 * (out @ light.fill)).clamp(min=0.05))[:, None] * light.fill_colour
-        rim = (sine(light.rim) * (0.2 + 0.8 * (out @ light.rim)).clamp(min=0))[:, None] * light.rim_colour
-        sky = (0.35 + 0.4 * out[:, 1:2]).clamp(min=0.1) * light.sky_colour + 0.15 * light.ground_colour
-        own = colour[which] if len(colour) > 1 else colour
-        shine = (sine(half) ** 48 * 0.055 * facing * lit * hair.open[which])[:, None] * light.key_colour
-        glow = (sine(half) ** 12 * 0.5 * facing * lit)[:, None] * light.key_colour * own
-        value = own * 1.5 * (0.75 * key + 0.6 * fill + 0.8 * rim + 0.8 * sky) * depth[:, None] + shine + glow
-        picture.view(3, -1)[:, pixel] = value.T
-        label.view(-1)[pixel] = Label.HAIR
-        z_buffer.view(-1)[pixel] = lifted[which, 2]
+        own = colour[row] if len(colour) > 1 else colour
+        value = lighting.strand_light(self.setting.light, tangent, out, lit, own, hair.shade[row], hair.open[row])
+        thick = (fine[0] + fine[1] * self._density(px)[pixel]).clamp(max=1)
+        picture, cover = layers.picture.view(3, -1), layers.cover.view(-1)
+        picture[:, pixel] += thick * (value.T - picture[:, pixel])
+        cover[pixel] += thick * (1 - cover[pixel])
+        solid = thick > 0.5
+        layers.label.view(-1)[pixel[solid]] = Label.HAIR
+        layers.z_buffer.view(-1)[pixel[solid]] = px[which[solid], 2]
+
+    def _density(self, px: Tensor) -> Tensor:
+        """[R * R] points per pixel, mean over 3 x 3."""
+        size = self.size_px
+        column, row = px[:, 0].long().clamp(0, size - 1), px[:, 1].long().clamp(0, size - 1)
+        count = torch.zeros(size * size, device=px.device)
+        count.index_add_(0, row * size + column, torch.ones_like(px[:, 0]))
+        return F.avg_pool2d(count.view(1, 1, size, size), 3, stride=1, padding=1).view(-1)
 
     def _paint_lenses(self, picture: Tensor, z_buffer: Tensor, moment: Moment) -> None:
         glasses = self.person.glasses
@@ -232,7 +244,7 @@ class Stage:
 
     def _finish(self, rgb: Tensor, label: Tensor, posed: Posed, z_buffer: Tensor) -> Frame:
         size = self.setting.size_px
-        small = F.interpolate(rgb[None], size=(size, size), mode="area")[0]
+        small = lighting.shrink(rgb, size)
         ratio = self.size_px / size
         at = ((torch.arange(size, device=self.device) + 0.5) * ratio).floor().long()
         points = self.person.head.landmarks(posed)
@@ -397,7 +409,7 @@ class _Shading:
             colour = F.grid_sample(self.stage.person.eye[None], grid, align_corners=False, padding_mode="border")
             n = F.normalize(self.position[chosen] - centre, dim=1)
             dark = self._lid_shade(chosen)
-            albedo[chosen] = 0.8 * colour[0, :, 0].T * dark[:, None]
+            albedo[chosen] = 0.7 * colour[0, :, 0].T * dark[:, None]
             normal[chosen] = n
             bulge = turn @ torch.tensor([0.0, 0.0, 0.5], device=n.device)
             cornea = F.normalize(self.position[chosen] - centre - bulge, dim=1)

@@ -38,6 +38,11 @@ def split_of(name: str) -> str:
     return "test" if int.from_bytes(digest[:4], "big") < TEST_SHARE * 2**32 else "train"
 
 
+def source_id(name: str) -> str:
+    """What a take tells of a portrait: no name, the same for the same portrait."""
+    return hashlib.sha256(f"studio portrait {name}".encode()).hexdigest()[:16]
+
+
 class Drawn(Protocol):
     """Anything that draws the moments of one take."""
 

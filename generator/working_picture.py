@@ -48,7 +48,7 @@ def take_working_picture(portrait: torch.Tensor, face: int | None = None) -> Wor
         raise GeneratorError(f"a portrait must be uint8 [3, H, W], but is {portrait.dtype} {list(portrait.shape)}")
     landmarks = _chosen_face(portrait, face)
     rgb = portrait.permute(1, 2, 0).contiguous().cpu().numpy()
-    side, left, top = _square(landmarks)
+    side, left, top = square_around(landmarks)
     square = _cut_out(rgb, left, top, side)
     how = cv2.INTER_AREA if side > TEXTURE_PX else cv2.INTER_CUBIC
     texture = cv2.resize(square, (TEXTURE_PX, TEXTURE_PX), interpolation=how).astype(np.float32)
@@ -109,7 +109,7 @@ def _check_whole(landmarks: Array, width: int, height: int, face_height: float) 
         )
 
 
-def _square(landmarks: Array) -> tuple[int, int, int]:
+def square_around(landmarks: Array) -> tuple[int, int, int]:
     """Side, left and top of the crop in pixels of the portrait."""
     top, chin = landmarks[FOREHEAD_TOP], landmarks[CHIN]
     half = float(np.linalg.norm(top - chin)) * FACE_HEIGHTS_WIDE / 2

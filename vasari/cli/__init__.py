@@ -14,6 +14,7 @@ from vasari.cli.log import log
 from vasari.cli.pki import pki
 from vasari.cli.scan import scan
 from vasari.cli.seal import seal
+from vasari.cli.serve import client, serve
 from vasari.cli.session import EXIT_CODES_HELP
 from vasari.cli.verify import verify
 
@@ -35,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (init, consent, accredit, generate, verify, scan, log, pki, seal, demo):
+for command in (init, consent, accredit, generate, verify, scan, log, pki, serve, client, seal, demo):
     cli.add_command(command)
 
 

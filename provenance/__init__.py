@@ -42,7 +42,7 @@ from provenance.repository import ManifestRepository, StoredManifest
 from provenance.revocation import load_revocation_lists
 from provenance.revocation_list import renew_revocation_lists, revoke_certificate
 from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
-from provenance.signed_note import decode_base64
+from provenance.signed_note import decode_base64, sign_note, verify_note
 from provenance.signing import sign_clip
 from provenance.stored_manifest import MAX_STORED_BYTES, SoftBinding, StoredManifestFacts, read_stored_manifest
 from provenance.tiles import export_tiles, verify_tiles
@@ -116,6 +116,7 @@ __all__ = [
     "renew_revocation_lists",
     "revoke_certificate",
     "sign_clip",
+    "sign_note",
     "verify_checkpoint",
     "verify_clip",
     "verify_consistency",
@@ -123,5 +124,6 @@ __all__ = [
     "verify_inclusion",
     "verify_log_export",
     "verify_log_proof",
+    "verify_note",
     "verify_tiles",
 ]

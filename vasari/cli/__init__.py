@@ -12,6 +12,7 @@ from vasari.cli.generate import generate
 from vasari.cli.init import init
 from vasari.cli.log import log
 from vasari.cli.pki import pki
+from vasari.cli.report import report
 from vasari.cli.scan import scan
 from vasari.cli.seal import seal
 from vasari.cli.serve import client, serve
@@ -36,7 +37,7 @@ def cli() -> None:
     """
 
 
-for command in (init, consent, accredit, generate, verify, scan, log, pki, serve, client, seal, demo):
+for command in (init, consent, accredit, generate, verify, scan, report, log, pki, serve, client, seal, demo):
     cli.add_command(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,11 +17,14 @@ from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, LIPS_OUTER_LOWER, L
 from generator.face_openings import Opening, fill, find_openings
 from generator.face_state import EyeState, FaceState, MouthState, OpeningState
 from generator.framing import Framing, frame_size_px
+from generator.glasses import hold_glasses, wears_glasses
 from generator.paste_back import prepare_paste
 from generator.picture_layers import (
     EyeLayer,
+    clean_lips,
     clean_lower_lid,
     fill_behind,
+    own_teeth,
     refine_matte,
     skin_alphas,
     snap_to_bytes,
@@ -65,10 +69,14 @@ def encode_working_picture(
     openings = find_openings(work.landmarks)
     fields = build_fields(rig, fit, work.landmarks, openings, framing)
     texture = snap_to_bytes(work.texture)
+    if wears_glasses(texture, work.landmarks):
+        fields = hold_glasses(fields, work.landmarks)
     picture = whole_pixels(texture)
     matte = refine_matte(work.person, picture, work.landmarks)
     background = np.round(fill_behind(picture, matte).clip(0, 255))
     upper_alpha, lower_alpha, lenses = skin_alphas(matte, openings)
+    teeth = own_teeth(texture, openings[2], fields.windows[2].box)
+    clean_lips(texture, work.landmarks, openings[2])
     lid_texture = texture.copy()
     for window in fields.windows[:2]:
         clean_lower_lid(lid_texture, work.landmarks, window.opening)
@@ -105,7 +113,10 @@ def encode_working_picture(
         eyes=(left_eye, right_eye),
         eye_layers=layers,
         mouth=mouth,
-        mouth_interior=_mouth_state(rig, fit, work, picture, sprites, cm_per_px, as_tensor),
+        mouth_interior=replace(
+            _mouth_state(rig, fit, work, picture, sprites, cm_per_px, as_tensor),
+            own=None if teeth is None else as_tensor(teeth),
+        ),
         paste=pasted.to(device) if pasted else None,
     )
 
@@ -232,6 +243,7 @@ def _mouth_state(
         axes=as_tensor(axes),
         cm_per_px=cm_per_px,
         cavity=as_tensor(np.array([62, 22, 20], np.float32) * light),
+        own=None,
     )
 
 

@@ -52,6 +52,8 @@ class MouthState:
     axes: Tensor  # [2, 3] the sprites' right and down, camera space
     cm_per_px: float
     cavity: Tensor  # [3] colour 0..255
+    own: Tensor | None  # [5, H, W] texels over the mouth's opening: the portrait's own upper teeth, premultiplied
+    # colour and alpha, and where it shows none; None where its lips are closed
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def wears_glasses(texture: Array, landmarks: Array) -> bool:
     Bare skin has no edge across the nose between the eyes and none along the temples; a bridge and arms are such
     edges. Logistic regression on four measurements, see the model card for its errors.
     """
-    return float(EDGE_WEIGHTS @ _edges(_eye_strip(texture, landmarks))) + EDGE_BIAS > 0
+    score = EDGE_WEIGHTS @ _edges(_eye_strip(texture, landmarks))
+    return bool(float(score) + EDGE_BIAS > 0)
 
 
 def _eye_strip(texture: Array, landmarks: Array) -> Array:
@@ -55,25 +56,26 @@ def _edges(strip: Array) -> Array:
 
     arms = (across(2, 22, 22, 58, 50) + across(138, 158, 22, 58, 50)) / 2
     found = [across(73, 88, 24, 60, 25), across(73, 88, 24, 60, 60), arms, float(strip.std()) / light]
-    return np.log(np.array(found) + 0.01).astype(np.float32)
+    return np.asarray(np.log(np.array(found) + 0.01), np.float32)
 
 
 def _eye_centres(landmarks: Array) -> tuple[Array, Array]:
     """Of the eye at the left and at the right of the picture: middle between the corners, [2] each."""
-    left, right = (landmarks[[upper[0], upper[-1]]].mean(0) for upper in LID_UPPER)
+    left, right = (np.asarray(landmarks[[upper[0], upper[-1]]].mean(0), np.float32) for upper in LID_UPPER)
     return left, right
 
 
 def hold_glasses(fields: Fields, landmarks: Array) -> Fields:
     """Fields in which no expression moves the glasses."""
     covered = _covered(landmarks)
-    lenses = np.zeros_like(covered)
+    lenses: Array = np.zeros_like(covered)
     for window in fields.windows[:2]:
         opening = window.opening
         lens = fill(np.concatenate([opening.upper_arc, opening.lower_arc[::-1]]), SIZE_PX // CELL_PX, 1 / CELL_PX)
-        lenses = np.maximum(lenses, cv2.GaussianBlur(lens, (0, 0), 2.5))
+        lenses = np.maximum(lenses, np.asarray(cv2.GaussianBlur(lens, (0, 0), 2.5), np.float32))
     stays = HELD * covered
-    skin, lids = 1 - stays, 1 - stays * (1 - lenses)
+    skin: Array = 1 - stays
+    lids: Array = np.asarray(1 - stays * (1 - lenses), np.float32)
     left, right = (_hold_window(window, skin, lids) for window in fields.windows[:2])
     upper = _damped(fields.upper, fields.face_box, skin, lids)
     return replace(fields, upper=upper, windows=(left, right, *fields.windows[2:]))

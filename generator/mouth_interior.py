@@ -20,7 +20,7 @@ def draw_mouth(
     target = pixel_centres(window, opening.device)
     shade = _occlusion(opening)
     picture = mouth.cavity[:, None, None] * (0.35 + 0.65 * shade)
-    light = shade ** torch.tensor([0.92, 1.15, 1.25], device=shade.device)[:, None, None]  # red with depth
+    light = shade ** mouth.depth_tint[:, None, None]
     lower_cm = mouth.lower_cm + weights @ mouth.lower_motion
     lower = _place(mouth.lower_teeth, lower_cm, mouth.axes, mouth.cm_per_px, motion, target)
     upper = _place(mouth.upper_teeth, mouth.upper_cm, mouth.axes, mouth.cm_per_px, motion, target)

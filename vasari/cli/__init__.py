@@ -12,6 +12,7 @@ from vasari.cli.generate import generate
 from vasari.cli.init import init
 from vasari.cli.log import log
 from vasari.cli.pki import pki
+from vasari.cli.policy import policy
 from vasari.cli.scan import scan
 from vasari.cli.seal import seal
 from vasari.cli.session import EXIT_CODES_HELP
@@ -35,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (init, consent, accredit, generate, verify, scan, log, pki, seal, demo):
+for command in (init, consent, accredit, generate, verify, scan, log, policy, pki, seal, demo):
     cli.add_command(command)
 
 

@@ -97,7 +97,7 @@ def run_job(seconds: int, began: float) -> dict[str, Any]:
     """One cold and, for short jobs, one warm job in this process; then the clip is verified and scanned."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from policy import Authority, ConsentTerms, ReleasePipeline, sign_request, thumbprint
+    from policy import Authority, ConsentTerms, ReleasePipeline, SoftwareAuthenticator, sign_request, thumbprint
 
     portrait = (files("vasari") / "demo" / "portrait.png").read_bytes()
     audio, key = repeated_voice(seconds), Ed25519PrivateKey.generate()
@@ -106,6 +106,7 @@ def run_job(seconds: int, began: float) -> dict[str, Any]:
         with Authority.create(state, organisation="Benchmark", now=datetime.now(UTC)) as authority:
             terms = ConsentTerms(
                 subject="nobody",
+                adult=True,
                 portrait=portrait,
                 researcher_jkt=thumbprint(key.public_key()),
                 purposes=("detector-evaluation",),
@@ -113,7 +114,9 @@ def run_job(seconds: int, began: float) -> dict[str, Any]:
                 max_seconds=seconds + 1,
                 total_seconds=5 * (seconds + 1),
             )
-            consent = authority.issue_consent(terms)
+            device = SoftwareAuthenticator.create()
+            authority.enrol_subject("nobody", device.credential)
+            consent = authority.issue_consent(terms, device)
             accreditation = authority.accredit(key.public_key(), researcher="Benchmark")
             pipeline = ReleasePipeline(authority)
             first_frames, spent = [], []

@@ -25,7 +25,15 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.results_page import commit, hardware
-from policy import Authority, ConsentTerms, GenerationRequest, seal_weights, sign_request, thumbprint
+from policy import (
+    Authority,
+    ConsentTerms,
+    GenerationRequest,
+    SoftwareAuthenticator,
+    seal_weights,
+    sign_request,
+    thumbprint,
+)
 from policy.broker import WorkerKey
 from policy.media_facts import inspect_media
 from policy.seal import open_sealed
@@ -51,16 +59,19 @@ def _decisions(folder: Path) -> dict[str, dict[str, Any]]:
     researcher = Ed25519PrivateKey.generate()
     with Authority.create(folder / "state", organisation="Benchmark", now=datetime.now(UTC)) as authority:
         gate = authority.gate(inspect=lambda *media: facts)
+        device = SoftwareAuthenticator.create()
+        authority.enrol_subject("benchmark", device.credential)
         accreditation = authority.accredit(researcher.public_key(), researcher="benchmark")
         terms = ConsentTerms(
             subject="benchmark",
+            adult=True,
             portrait=portrait,
             researcher_jkt=thumbprint(researcher),
             purposes=("demonstration",),
             uses=10 * DECISIONS,
             total_seconds=1_000_000,
         )
-        consent = authority.issue_consent(terms)
+        consent = authority.issue_consent(terms, device)
 
         def decide(purpose: str) -> float:
             request = _request(authority, researcher, portrait, audio, consent, accreditation, purpose)

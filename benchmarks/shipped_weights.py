@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from policy.authority import SHIPPED_RELEASE_KEY, SHIPPED_WEIGHTS, read_release_key
 from policy.seal import open_sealed
+from policy.state_folder import SHIPPED_RELEASE_KEY, SHIPPED_WEIGHTS, read_release_key
 
 
 def shipped(part: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

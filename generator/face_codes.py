@@ -18,12 +18,11 @@ from generator.face_networks import (
     DynamicsReadOut,
     HeadPlace,
     IdentityEncoder,
+    MotionEncoder,
     to_canonical,
 )
 from generator.face_state import FaceCodes
 from generator.head_motion import HeadMotion
-
-PARTS = ("appearance", "decoder", "identity", "read_out")
 
 
 @dataclass(frozen=True)
@@ -41,22 +40,23 @@ class Warped:
     def half_size(self) -> tuple[Tensor, Tensor]:
         """[1, 3, 192, 192] in 0..1 and layers [1, 2, 192, 192] of the face crop."""
         left, top, right, bottom = CROP
-        every = torch.cat([self.colours / 255, self.open[None], self.person[None]])
-        small = F.avg_pool2d(every[None, :, top:bottom, left:right], 2)
-        return small[:, :3], small[:, 3:]
+        window = (slice(top, bottom), slice(left, right))
+        layers = torch.stack([self.open[window], self.person[window]])
+        colours = self.colours[:, window[0], window[1]]
+        return F.avg_pool2d(colours[None], 2) / 255, F.avg_pool2d(layers[None], 2)
 
 
 class FaceNetworks:
     """Appearance encoder, identity encoder, read-out and decoder of one checkpoint, in half precision where the
     machine computes it."""
 
-    def __init__(self, nets: Mapping[str, nn.Module], device: torch.device) -> None:
+    def __init__(self, nets: Mapping[str, nn.Module], read_out: DynamicsReadOut, device: torch.device) -> None:
         self._dtype = _dtype(device)
-        for net in nets.values():
+        for net in (*nets.values(), read_out):
             net.eval().requires_grad_(False).to(device)
         self._appearance, self._identity = nets["appearance"], nets["identity"]
         self._decoder = nets["decoder"].to(self._dtype).to(memory_format=torch.channels_last)
-        self._to_code = nets["read_out"].get_submodule("back")
+        self._motion, self._read_out = nets["motion"], read_out
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> FaceNetworks | None:
@@ -65,18 +65,19 @@ class FaceNetworks:
             "appearance": AppearanceEncoder(),
             "decoder": Decoder(),
             "identity": IdentityEncoder(),
-            "read_out": DynamicsReadOut(),
+            "motion": MotionEncoder(),
         }
+        read_out = DynamicsReadOut()
         if not any(name.startswith("render.decoder.") for name in tensors):
             return None
-        for name, net in nets.items():
+        for name, net in (*nets.items(), ("read_out", read_out)):
             prefix = f"render.{name}."
             own = {key.removeprefix(prefix): t.float() for key, t in tensors.items() if key.startswith(prefix)}
             try:
                 net.load_state_dict(own)
             except RuntimeError as error:
                 raise GeneratorError(f"the checkpoint's {name} does not fit this release: {error}") from error
-        return cls(nets, device)
+        return cls(nets, read_out, device)
 
     @torch.inference_mode()
     def encode(self, at_rest: Warped, place: HeadPlace) -> FaceCodes:
@@ -84,23 +85,25 @@ class FaceNetworks:
         picture, layers = at_rest.half_size()
         small = F.interpolate(picture, size=(CODE_PX, CODE_PX), mode="area")
         canonical = to_canonical(self._appearance(picture, layers), place)
-        return FaceCodes(canonical.to(self._dtype), self._identity(small))
+        return FaceCodes(canonical.to(self._dtype), self._identity(small), self._motion(small).dynamics)
 
     @torch.inference_mode()
-    def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, named: Tensor) -> Tensor:
-        """Colours float32 [3, 512, 512] in 0..255; named [55] expression weights, gaze / 20 degrees."""
+    def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> Tensor:
+        """Colours float32 [3, 512, 512] in 0..255, written over `warped.colours`; change [55]: expression weights
+        added to the portrait's, turn of the gaze / 20 degrees."""
         picture, layers = warped.half_size()
-        dynamics = self._to_code(named[None])
+        dynamics = self._read_out.changed(codes.dynamics, change[None])
         decoded = self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers)
         maps = torch.cat([decoded.light, decoded.share * decoded.colour, decoded.share], 1)
+        maps[:, :6] *= 255
         left, top, right, bottom = CROP
         maps = F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)[0]
-        person = warped.person[top:bottom, left:right]
-        share = maps[6:] * person
-        lit = warped.colours[:, top:bottom, left:right] + maps[:3] * (255 * person)
-        frame = warped.colours.clone()
-        frame[:, top:bottom, left:right] = lit * (1 - share) + maps[3:6] * (255 * person)
-        return frame
+        maps *= warped.person[top:bottom, left:right]
+        part = warped.colours[:, top:bottom, left:right]
+        part += maps[:3]
+        part -= part * maps[6:]
+        part += maps[3:6]
+        return warped.colours
 
 
 def head_place(motion: HeadMotion, turn_at_rest: Tensor) -> HeadPlace:

@@ -79,10 +79,12 @@ class PasteState:
 
 @dataclass(frozen=True)
 class FaceCodes:
-    """canonical: [1, 16, 8, 24, 24] appearance in the head's own axes; identity: [1, 64] unit vector."""
+    """canonical: [1, 16, 8, 24, 24] appearance in the head's own axes; identity: [1, 64] unit vector; dynamics:
+    [1, 48] of the portrait as it is."""
 
     canonical: Tensor
     identity: Tensor
+    dynamics: Tensor
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,9 @@ class Renderer:
         if self._networks is None or face.codes is None:
             return warped.colours
         expression = moment.expression[0].to(self.device).clamp(0, 1)
-        named = torch.cat([expression, moment.gaze[0].to(self.device) / 20])
-        return self._networks.complete(warped, face.codes, head_place(motion, face.turn), named)
+        gaze = moment.gaze[0].to(self.device) - torch.tensor(face.eye_layers[0].gaze_deg, device=self.device)
+        change = torch.cat([expression, gaze / 20])
+        return self._networks.complete(warped, face.codes, head_place(motion, face.turn), change)
 
     @torch.inference_mode()
     def warp(self, face: FaceState, block: MotionBlock) -> list[Warped]:

@@ -1,9 +1,12 @@
 """Who may make a clip, of whom, and how it leaves: tokens, rules, gate, sealed weights, release."""
 
-from policy.authority import Authority, AuthorityRecord, EventReceipt
+from policy.authority import Authority, EventReceipt
 from policy.canonical import sha256_hex
+from policy.consent_ceremony import ConsentProposal
+from policy.consent_record import ConsentTerms
 from policy.consent_token import PURPOSES, ConsentClaims
 from policy.decision import Decision, Denial
+from policy.delegation_token import hand_on
 from policy.errors import (
     GrantError,
     KeyFileError,
@@ -19,12 +22,17 @@ from policy.errors import (
 from policy.gate import Gate
 from policy.keys import public_jwk, read_private_key, thumbprint, write_private_key
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
-from policy.registry import ConsentTerms, IssuedToken
+from policy.registry import IssuedToken
 from policy.release import Receipt, ReleasePipeline
-from policy.request import CONTROL_RANGES, EMOTIONS, Controls, Framing, GenerationRequest, sign_request
+from policy.replay import CaseResult, Replay, read_cases, run_cases
+from policy.request import CONTROL_RANGES, EMOTIONS, Controls, Framing, GenerationRequest, script_digest, sign_request
 from policy.seal import read_sealed_header, seal_weights
+from policy.site_policy import SiteLimits, SitePolicy
+from policy.state_folder import AuthorityRecord
 from policy.status_list import TokenStatus
+from policy.subject_device import Credential, SoftwareAuthenticator, SubjectDevice
 from policy.uses import ConsentUse
+from policy.webauthn import Assertion, RelyingParty
 
 __all__ = [
     "CONTROL_RANGES",
@@ -32,12 +40,16 @@ __all__ = [
     "MAX_AUDIO_BYTES",
     "MAX_PORTRAIT_BYTES",
     "PURPOSES",
+    "Assertion",
     "Authority",
     "AuthorityRecord",
+    "CaseResult",
     "ConsentClaims",
+    "ConsentProposal",
     "ConsentTerms",
     "ConsentUse",
     "Controls",
+    "Credential",
     "Decision",
     "Denial",
     "EventReceipt",
@@ -53,14 +65,24 @@ __all__ = [
     "Refused",
     "ReleaseError",
     "ReleasePipeline",
+    "RelyingParty",
+    "Replay",
     "SealError",
+    "SiteLimits",
+    "SitePolicy",
+    "SoftwareAuthenticator",
     "StateError",
+    "SubjectDevice",
     "TokenError",
     "TokenStatus",
     "UnknownTokenError",
+    "hand_on",
     "public_jwk",
+    "read_cases",
     "read_private_key",
     "read_sealed_header",
+    "run_cases",
+    "script_digest",
     "seal_weights",
     "sha256_hex",
     "sign_request",

@@ -6,19 +6,11 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from policy import strict_jws
-from policy.consent_token import (
-    PURPOSES,
-    Confirmation,
-    Identifier,
-    Purpose,
-    Seconds,
-    Status,
-    Strict,
-    parse_claims,
-)
+from policy.claims import Confirmation, Identifier, Pseudonym, Seconds, Status, Strict, parse_claims
+from policy.consent_token import PURPOSES, Purpose
 
 ACCREDITATION_TYPE = "accreditation+jwt"
 MAX_LIFE_DAYS = 366
@@ -28,7 +20,7 @@ class AccreditationClaims(Strict):
     """All claims of an accreditation token. `sub` is a pseudonym of the researcher."""
 
     iss: Identifier
-    sub: Annotated[str, StringConstraints(pattern=r"^pw:[A-Za-z0-9_-]{43}$")]
+    sub: Pseudonym
     aud: Identifier
     iat: Seconds
     nbf: Seconds

@@ -13,41 +13,47 @@ The folder is 0700, every secret 0600. Keys never leave it, and none shows in re
 
 from __future__ import annotations
 
-import secrets
-import shutil
-import stat
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from policy.broker import KeyBroker, KeyVault
-from policy.canonical import canonical_json, strict_json_object
+from policy.broker import KeyBroker
 from policy.clock import Clock, utc_now
+from policy.consent_ceremony import ConsentProposal
+from policy.consent_record import ConsentTerms, with_events
 from policy.consent_token import PURPOSES
-from policy.errors import SealError, StateError
+from policy.errors import StateError
+from policy.facts import GateIdentity
 from policy.gate import Gate, GateKeys
 from policy.grant import GrantClaims
-from policy.keys import read_private_key, read_secret, thumbprint, write_private_key, write_secret
+from policy.keys import read_private_key, read_secret, thumbprint
 from policy.media_facts import MediaFacts, inspect_media
-from policy.registry import ConsentTerms, IssuedToken, Kind, Registry
-from policy.rules import GateIdentity
-from policy.seal import CONTENT_KEY_BYTES, open_sealed, read_sealed_header
+from policy.registry import IssuedToken, Kind, Registry
+from policy.replay import Replay, replay
+from policy.seal import read_sealed_header
+from policy.site_policy import SITE_FILE, SitePolicy, read_site_policy
+from policy.state_folder import (
+    ROLES,
+    SHIPPED_RELEASE_KEY,
+    SHIPPED_WEIGHTS,
+    AuthorityRecord,
+    create_state,
+    read_state,
+    vault_of,
+)
 from policy.status_list import TokenStatus
 from policy.stores import GateStores
+from policy.subject_device import Credential, SubjectDevice
 from policy.uses import ConsentUse
-from provenance import ManifestRepository, SigningIdentity, TransparencyLog, TrustAnchors, create_pki, verify_log_proof
+from policy.webauthn import Assertion
+from provenance import ManifestRepository, SigningIdentity, TransparencyLog, TrustAnchors, verify_log_proof
 from watermark import MarkKey
-
-SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "generator.sealed"
-SHIPPED_RELEASE_KEY = Path(__file__).parent / "weights" / "release.key"
-ROLES = ("registry", "accreditation", "gate", "log")
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -60,27 +66,13 @@ class EventReceipt:
     log_proof: str
 
 
-@dataclass(frozen=True)
-class AuthorityRecord:
-    """The content of authority.json. `weights` is where the sealed weights lie."""
-
-    schema: int
-    organisation: str
-    created_at: str
-    gate_id: str
-    registry_id: str
-    accreditation_id: str
-    log_origin: str
-    model_digest: str
-    weights: str
-
-
 class Authority:
     """An open state folder. Use as a context manager; one thread at a time."""
 
     def __init__(self, folder: Path, record: AuthorityRecord, clock: Clock) -> None:
         self.folder = folder
         self.record = record
+        self.site = read_site_policy(folder / SITE_FILE)
         self.clock = clock
         self.identity = GateIdentity(
             gate_id=record.gate_id,
@@ -95,6 +87,7 @@ class Authority:
         self.registry = Registry(
             folder,
             identity=self.identity,
+            site=self.site,
             consent_key=self._keys["registry"],
             accreditation_key=self._keys["accreditation"],
             pseudonym_secret=read_secret(folder / "keys" / "pseudonym.key"),
@@ -111,38 +104,24 @@ class Authority:
         now: datetime,
         weights: Path = SHIPPED_WEIGHTS,
         release_key: Path = SHIPPED_RELEASE_KEY,
+        site: SitePolicy | None = None,
         clock: Clock = utc_now,
     ) -> Authority:
         """Make a state folder, whole or not at all, and open it; raises StateError when it is there already."""
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise StateError(f"{folder} is there already and not empty; choose another folder")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.part")
-        part.mkdir(mode=0o700)
-        try:
-            _fill(part, organisation=organisation, now=now, weights=weights, release_key=release_key)
-            part.rename(folder)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+        create_state(
+            folder,
+            organisation=organisation,
+            site=site or SitePolicy(controller=organisation),
+            now=now,
+            weights=weights,
+            release_key=release_key,
+        )
         return cls.open(folder, clock=clock)
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock = utc_now) -> Authority:
         """Open a state folder and settle what died with earlier processes; raises StateError."""
-        try:
-            mode = folder.stat().st_mode
-            members = strict_json_object((folder / "authority.json").read_bytes())
-            record = AuthorityRecord(**members)
-        except OSError as error:
-            raise StateError(f"{folder}: no state folder ({error.strerror}); make one with `vasari init`") from error
-        except (ValueError, TypeError) as error:
-            raise StateError(f"{folder / 'authority.json'}: damaged: {error}") from error
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise StateError(f"{folder}: other users can enter it; run: chmod 700 {folder}")
-        if record.schema != SCHEMA_VERSION:
-            raise StateError(f"{folder}: schema {record.schema}, this version reads {SCHEMA_VERSION}")
-        return cls(folder, record, clock)
+        return cls(folder, read_state(folder), clock)
 
     def __enter__(self) -> Self:
         return self
@@ -163,11 +142,32 @@ class Authority:
 
     # Consents and accreditations
 
-    def issue_consent(self, terms: ConsentTerms) -> str:
-        """Issue a consent token; logged. Raises PolicyError for impossible terms, MediaError for no picture."""
-        claims = self.registry.issue_consent(terms, self.clock())
+    def enrol_subject(self, name: str, credential: Credential) -> EventReceipt:
+        """Keep a depicted person's device key at registry and gate; logged. Raises PolicyError, TokenError."""
+        pseudonym = self.registry.enrol_subject(name, credential, self.clock())
+        self.stores.subject_keys.enrol(pseudonym, credential.public_key, self.clock())
+        return self._record("subject.enrolled", pseudonym)
+
+    def revoke_subject_key(self, credential_id: str) -> EventReceipt:
+        """Stop taking a lost device: consents it signed are refused from now on; raises UnknownTokenError."""
+        enrolled = self.registry.subjects.remove(credential_id)
+        self.stores.subject_keys.revoke(enrolled.key, self.clock())
+        return self._record("subject.key_revoked", credential_id)
+
+    def propose_consent(self, terms: ConsentTerms, credential: Credential) -> ConsentProposal:
+        """The statement that the person shall sign; raises PolicyError for impossible terms, MediaError."""
+        return self.registry.propose_consent(terms, credential, self.clock())
+
+    def accept_consent(self, jti: str, assertion: Assertion) -> str:
+        """The consent token of a proposal that the person signed; logged. Raises TokenError, UnknownTokenError."""
+        claims = self.registry.accept_consent(jti, assertion, self.clock())
         self._record("consent.issued", claims.jti)
         return self.registry.find("consent", claims.jti).token
+
+    def issue_consent(self, terms: ConsentTerms, device: SubjectDevice) -> str:
+        """Propose, let the person's enrolled device sign, accept: for a device that is at hand."""
+        proposal = self.propose_consent(terms, device.credential)
+        return self.accept_consent(proposal.jti, device.sign(proposal.challenge, proposal.party))
 
     def accredit(
         self,
@@ -205,17 +205,40 @@ class Authority:
         self.registry.find("consent", jti)
         return self.stores.ledger.uses(jti)
 
-    def withdraw(self, jti: str, *, kind: Kind = "consent") -> EventReceipt:
+    def consents_of(self, device: SubjectDevice) -> tuple[IssuedToken, ...]:
+        """The consents of whoever holds the device, and nobody else's; raises TokenError."""
+        challenge = self.registry.view_challenge(self.clock())
+        assertion = device.sign(challenge, self.site.relying_party)
+        return self.registry.consents_of_signer(challenge, assertion, self.clock())
+
+    def consent_record(self, jti: str) -> Mapping[str, Any]:
+        """The consent record with what happened since; raises UnknownTokenError, StateError when erased."""
+        return with_events(self.registry.record(jti), self.registry.events(jti))
+
+    def erase_due(self) -> tuple[str, ...]:
+        """Erase every record past its retention, here and behind the log's commitments; the consents' ids."""
+        due = self.registry.records_due(self.clock())
+        for jti in due:
+            self.registry.erase_record(jti)
+            self.stores.events.erase(jti)
+            self._record("consent.erased", jti, keep=False)
+        return due
+
+    def withdraw(self, jti: str, *, kind: Kind = "consent", actor: str = "depicted person") -> EventReceipt:
         """Withdraw for good, before it is logged. A consent's running jobs stop, an accreditation's finish."""
-        return self._change_status(kind, jti, TokenStatus.INVALID, "withdrawn")
+        return self._change_status(kind, jti, TokenStatus.INVALID, "withdrawn", actor)
 
-    def suspend(self, jti: str, *, kind: Kind = "consent") -> EventReceipt:
+    def suspend(self, jti: str, *, kind: Kind = "consent", actor: str = "registry") -> EventReceipt:
         """Suspend until `reinstate`. A consent's running jobs stop, an accreditation's finish."""
-        return self._change_status(kind, jti, TokenStatus.SUSPENDED, "suspended")
+        return self._change_status(kind, jti, TokenStatus.SUSPENDED, "suspended", actor)
 
-    def reinstate(self, jti: str, *, kind: Kind = "consent") -> EventReceipt:
+    def reinstate(self, jti: str, *, kind: Kind = "consent", actor: str = "registry") -> EventReceipt:
         """End a suspension; raises PolicyError after a withdrawal."""
-        return self._change_status(kind, jti, TokenStatus.VALID, "reinstated")
+        return self._change_status(kind, jti, TokenStatus.VALID, "reinstated", actor)
+
+    def replay(self, decision_id: str, logged: bytes) -> Replay:
+        """Judge a logged decision again; raises UnknownTokenError when its record was erased or never was."""
+        return replay(self.stores.events, decision_id, logged)
 
     # The gate and what belongs to it
 
@@ -229,6 +252,7 @@ class Authority:
                 registry={thumbprint(registry): registry},
                 accreditation={thumbprint(accreditation): accreditation},
             ),
+            site=self.site,
             stores=self.stores,
             status_source=lambda uri: self.registry.status_list(uri, self.clock()),
             clock=self.clock,
@@ -249,7 +273,7 @@ class Authority:
             self.stores.events.record("key.released", detail, now=self.clock())
 
         return KeyBroker(
-            vault=_vault(self.folder),
+            vault=vault_of(self.folder),
             ledger_path=self.folder / "broker.sqlite",
             gate_id=self.identity.gate_id,
             gate_key=self._keys["gate"].public_key(),
@@ -297,56 +321,15 @@ class Authority:
         """Where running jobs keep their anonymous files."""
         return self.folder / "work"
 
-    def _change_status(self, kind: Kind, jti: str, status: TokenStatus, word: str) -> EventReceipt:
-        self.registry.set_status(kind, jti, status)
+    def _change_status(self, kind: Kind, jti: str, status: TokenStatus, word: str, actor: str) -> EventReceipt:
+        self.registry.set_status(kind, jti, status, word=word, actor=actor, now=self.clock())
         return self._record(f"{kind}.{word}", jti)
 
-    def _record(self, event: str, jti: str) -> EventReceipt:
+    def _record(self, event: str, jti: str, *, keep: bool = True) -> EventReceipt:
+        """Log an event about a token; with `keep` False nothing private stays behind."""
         events = self.stores.events
         entry = events.prepare(event, {"jti": jti}, now=self.clock(), subject=jti)
-        index = events.append(entry)
-        return EventReceipt(event, index, entry.sha256, events.prove(index))
-
-
-def read_release_key(path: Path) -> bytes:
-    """A content key as 64 hexadecimal digits; raises SealError."""
-    try:
-        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except (OSError, ValueError) as error:
-        raise SealError(f"{path}: expected a content key in hexadecimal: {error}") from error
-    if len(key) != CONTENT_KEY_BYTES:
-        raise SealError(f"{path}: a content key has {CONTENT_KEY_BYTES} bytes, this one {len(key)}")
-    return key
-
-
-def _vault(folder: Path) -> KeyVault:
-    return KeyVault(kek_path=folder / "keys" / "broker.kek", keys_path=folder / "content-keys.json")
-
-
-def _fill(folder: Path, *, organisation: str, now: datetime, weights: Path, release_key: Path) -> None:
-    for name in ("keys", "evidence", "work"):
-        (folder / name).mkdir(mode=0o700)
-    keys = {role: Ed25519PrivateKey.generate() for role in ROLES}
-    for role, key in keys.items():
-        write_private_key(folder / "keys" / f"{role}.pem", key)
-    write_secret(folder / "keys" / "mark.key", MarkKey.generate().to_bytes())
-    write_secret(folder / "keys" / "pseudonym.key", secrets.token_bytes(32))
-    write_secret(folder / "keys" / "broker.kek", secrets.token_bytes(32))
-    create_pki(folder / "pki", organisation=organisation, now=now)
-    model_digest = read_sealed_header(weights).model_digest
-    content_key = read_release_key(release_key)
-    open_sealed(weights, content_key)  # a key that does not fit is found now, not in the first job
-    _vault(folder).store(model_digest, content_key)
-    names = {role: thumbprint(key)[:16] for role, key in keys.items()}
-    record = AuthorityRecord(
-        schema=SCHEMA_VERSION,
-        organisation=organisation,
-        created_at=now.isoformat(timespec="seconds"),
-        gate_id=f"urn:vasari:gate:{names['gate']}",
-        registry_id=f"urn:vasari:registry:{names['registry']}",
-        accreditation_id=f"urn:vasari:accreditation:{names['accreditation']}",
-        log_origin=f"vasari.local/log/{names['log']}",
-        model_digest=model_digest,
-        weights="" if weights == SHIPPED_WEIGHTS else str(weights.resolve()),
-    )
-    write_secret(folder / "authority.json", canonical_json(asdict(record)))
+        index, proof = events.append_proven(entry)
+        if not keep:
+            events.erase(jti)
+        return EventReceipt(event, index, entry.sha256, proof)

@@ -1,23 +1,39 @@
-"""The consent token: what a depicted person allowed, signed by the registry that checked the person.
+"""The consent token: what a depicted person allowed, signed by them and by the registry that checked them.
 
-Compact JWS of type `consent+jwt`. The subject is a pairwise pseudonym; the name stays in the evidence
-record, of which the token holds only the hash. Unknown members anywhere, floats and strings in place
-of integers are refused.
+Compact JWS of type `consent+jwt`. The subject is a pairwise pseudonym; the name stays in the consent
+record, of which the token holds only the hash. The person's own signature is a WebAuthn assertion over
+the statement that `policy.statement` makes of these claims, so a stolen registry key is not enough.
+Unknown members anywhere, floats and strings in place of integers are refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, model_validator
 
 from policy import strict_jws
-from policy.errors import TokenError
+from policy.claims import (
+    Confirmation,
+    Identifier,
+    Pseudonym,
+    Seconds,
+    Sha256,
+    Sha256Uri,
+    Status,
+    Strict,
+    Thumbprint,
+    parse_claims,
+)
+from policy.webauthn import Assertion
 
 CONSENT_TYPE = "consent+jwt"
 MAX_LIFE_DAYS = 90
+MAX_DELEGATION_DEPTH = 4
+MAX_CEREMONY_S = 1800
+"""Seconds from the statement to the person's signature: a challenge older than that is no live act."""
 
 PURPOSES: Mapping[str, str] = {
     "detector-evaluation": "Clips that show my face are used to measure how well fakes are detected.",
@@ -31,20 +47,8 @@ PURPOSES: Mapping[str, str] = {
 Purpose = Literal[
     "detector-evaluation", "detector-training", "watermark-research", "generation-research", "demonstration"
 ]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Sha256Uri = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Thumbprint = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
-Seconds = Annotated[int, Field(ge=0, lt=1 << 40)]
-
-
-Claims = TypeVar("Claims", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """Immutable; unknown members and values of a neighbouring type are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]
+"""BCP 47, language and at most a region: `en`, `pt-BR`."""
 
 
 class VideoLimits(Strict):
@@ -57,19 +61,43 @@ class VideoLimits(Strict):
 
 
 class PortraitBinding(Strict):
-    """SHA-256 of the portrait file, and of its decoded canonical RGB pixels; `face`: which of several faces in it is
-    the person, from the left."""
+    """SHA-256 of the portrait file, and of its decoded canonical RGB pixels; both must fit. `face`: which of several
+    faces in it is the person, from the left."""
 
     sha256: Sha256
     pixels_sha256: Sha256
-    face: Annotated[int, Field(ge=1, le=16)] | None = None
+    face: Annotated[int, Field(ge=1, le=16)] | None
 
 
 class AudioBinding(Strict):
-    """`any`, or only the recordings whose file hashes are listed."""
+    """`any`, or only the recordings whose file hashes are listed; `voice` says whose voice they hold."""
 
     mode: Literal["any", "hash-list"]
     sha256: Annotated[list[Sha256], Field(max_length=32)]
+    voice: Literal["any", "own-recording", "synthetic"]
+
+    @model_validator(mode="after")
+    def _voice_of_listed_recordings(self) -> AudioBinding:
+        """Whose voice it is can be told of listed recordings only."""
+        if (self.mode == "hash-list") != bool(self.sha256):
+            raise ValueError("recordings are listed in mode hash-list, and only there")
+        if self.voice != "any" and self.mode == "any":
+            raise ValueError("a voice can only be promised for recordings that are listed by hash")
+        return self
+
+
+class ScriptBinding(Strict):
+    """`any`, or only the texts whose hashes are listed; `languages` is empty for any language."""
+
+    mode: Literal["any", "hash-list"]
+    sha256: Annotated[list[Sha256], Field(max_length=32)]
+    languages: Annotated[list[Language], Field(max_length=32)]
+
+    @model_validator(mode="after")
+    def _listed(self) -> ScriptBinding:
+        if (self.mode == "hash-list") != bool(self.sha256):
+            raise ValueError("texts are listed in mode hash-list, and only there")
+        return self
 
 
 class LikenessGeneration(Strict):
@@ -80,28 +108,23 @@ class LikenessGeneration(Strict):
     purposes: Annotated[list[Purpose], Field(min_length=1, max_length=len(PURPOSES))]
     portrait: PortraitBinding
     audio: AudioBinding
+    script: ScriptBinding
     video: VideoLimits
     total_seconds: Annotated[int, Field(ge=1, le=1_000_000)]
     uses: Annotated[int, Field(ge=1, le=100_000)]
 
-
-class Confirmation(Strict):
-    """RFC 7800 `cnf`: thumbprint of the only key that may use the token."""
-
-    jkt: Thumbprint
-
-
-class StatusListEntry(Strict):
-    """Where the token's status is: entry `idx` of the list at `uri`."""
-
-    idx: Annotated[int, Field(ge=0, lt=1 << 24)]
-    uri: Identifier
+    @model_validator(mode="after")
+    def _script_of_listed_recordings(self) -> LikenessGeneration:
+        """What is said can be held to a text only where the recordings are listed too."""
+        if self.script.mode == "hash-list" and self.audio.mode == "any":
+            raise ValueError("texts can only be listed together with the recordings that speak them")
+        return self
 
 
-class Status(Strict):
-    """The `status` claim."""
+class Delegation(Strict):
+    """How many times the grantee may hand it on, narrowed; 0 for not at all."""
 
-    status_list: StatusListEntry
+    max_depth: Annotated[int, Field(ge=0, le=MAX_DELEGATION_DEPTH)]
 
 
 class Evidence(Strict):
@@ -110,11 +133,28 @@ class Evidence(Strict):
     record: Sha256Uri
 
 
+class SubjectAct(Strict):
+    """What the depicted person did themselves.
+
+    `adult`: the registry saw proof of 18 years or more. `language` and `notice`: in which language the text
+    was, and its SHA-256. `nonce` and `proposed_at` make the challenge fresh. `key` is the person's public
+    key, `assertion` their signature over the statement.
+    """
+
+    adult: bool
+    language: Language
+    notice: Sha256Uri
+    nonce: Thumbprint
+    proposed_at: Seconds
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{59,122}$")]
+    assertion: Assertion
+
+
 class ConsentClaims(Strict):
     """All claims of a consent token; `exp`, `nbf`, `iat` in seconds since 1970."""
 
     iss: Identifier
-    sub: Annotated[str, StringConstraints(pattern=r"^pw:[A-Za-z0-9_-]{43}$")]
+    sub: Pseudonym
     aud: Identifier
     iat: Seconds
     nbf: Seconds
@@ -122,8 +162,10 @@ class ConsentClaims(Strict):
     jti: Identifier
     authorization_details: Annotated[list[LikenessGeneration], Field(min_length=1, max_length=1)]
     cnf: Confirmation
+    delegation: Delegation
     status: Status
     evidence: Evidence
+    subject: SubjectAct
 
     @property
     def allows(self) -> LikenessGeneration:
@@ -137,18 +179,9 @@ def sign_consent(claims: ConsentClaims, key: Ed25519PrivateKey) -> str:
 
 
 def verify_consent(token: str, keys: Mapping[str, Ed25519PublicKey]) -> ConsentClaims:
-    """Check form and signature; raises TokenError. Time, audience and status are the gate's to judge."""
+    """Check form and registry's signature; raises TokenError.
+
+    Time, audience, status and the person's own signature are the gate's to judge.
+    """
     verified = strict_jws.verify(token, typ=CONSENT_TYPE, keys=keys)
     return parse_claims(ConsentClaims, verified.claims)
-
-
-def parse_claims(model: type[Claims], claims: Mapping[str, object]) -> Claims:
-    """Claims as a typed model; raises TokenError `bad_claims` that names each wrong member."""
-    try:
-        return model.model_validate(claims)
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(step) for step in fault['loc'])[:80]}: {fault['msg'][:80]}"
-            for fault in error.errors(include_input=False, include_url=False)[:8]
-        )
-        raise TokenError("bad_claims", wrong) from None

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS events (
     salt BLOB NOT NULL, detail BLOB NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_subject ON events (subject);
+CREATE INDEX IF NOT EXISTS events_by_decision ON events (decision);
 """
 
 
@@ -36,8 +37,8 @@ class AppendOnlyLog(Protocol):
         """Store durably; the entry's index."""
         ...
 
-    def prove(self, index: int) -> str:
-        """Inclusion proof with a signed checkpoint, as text."""
+    def append_proven(self, entry: bytes) -> tuple[int, str]:
+        """Store durably, under a signed checkpoint: index and inclusion proof as text."""
         ...
 
 
@@ -65,6 +66,22 @@ class PrivateRecord:
     entry_sha256: str
 
 
+def entry_of(
+    event: str,
+    about: bytes,
+    *,
+    salt: bytes,
+    at: int,
+    decision: str | None,
+    public: Mapping[str, str | Sequence[str]] | None,
+) -> Entry:
+    """The one log entry that these members make: what is recorded, and what a replay must make again."""
+    members: dict[str, object] = {"v": 1, "event": event, "at": at, "about": commitment(salt, about)}
+    if decision is not None:
+        members["decision"] = decision
+    return Entry(canonical_json({**(public or {}), **members}))
+
+
 class EventRecorder:
     """Writes events: private record first, then the public log entry."""
 
@@ -88,10 +105,7 @@ class EventRecorder:
         `subject` is the consent or accreditation id by which the record is found again.
         """
         salt, about, at = secrets.token_bytes(32), canonical_json(detail), int(now.timestamp())
-        members: dict[str, object] = {"v": 1, "event": event, "at": at, "about": commitment(salt, about)}
-        if decision is not None:
-            members["decision"] = decision
-        entry = Entry(canonical_json({**(public or {}), **members}))
+        entry = entry_of(event, about, salt=salt, at=at, decision=decision, public=public)
         self._connection.execute(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
             (entry.sha256, event, decision, subject, at, salt, about),
@@ -117,19 +131,35 @@ class EventRecorder:
         """`prepare` and `append` in one; the log index."""
         return self.append(self.prepare(event, detail, now=now, decision=decision, subject=subject))
 
-    def prove(self, index: int) -> str:
-        """Inclusion proof of an entry, as text; raises PolicyError when the log can't give it."""
+    def append_proven(self, entry: Entry) -> tuple[int, str]:
+        """`append` with the proof that the entry is in the log; raises PolicyError when either fails."""
         try:
-            return self._log.prove(index)
+            return self._log.append_proven(entry.data)
         except Exception as error:
-            raise PolicyError(f"the transparency log gives no proof: {error}") from error
+            raise PolicyError(f"the transparency log took no entry: {error}") from error
 
     def find(self, entry_sha256: str) -> PrivateRecord | None:
         """The private record behind a log entry, unless it was erased."""
-        row = self._connection.execute(
-            "SELECT event, decision, at, detail, salt FROM events WHERE entry_sha256 = ?", (entry_sha256,)
-        ).fetchone()
-        if row is None:
-            return None
-        event, decision, at, detail, salt = row
-        return PrivateRecord(event, decision, at, json.loads(detail), salt, entry_sha256)
+        return next(iter(self._records("entry_sha256 = ?", entry_sha256)), None)
+
+    def find_decision(self, decision_id: str) -> PrivateRecord | None:
+        """The private record of a decision, unless it was erased."""
+        return next(iter(self._records("event = 'decision' AND decision = ?", decision_id)), None)
+
+    def about(self, subject: str) -> tuple[PrivateRecord, ...]:
+        """Everything recorded about one consent or accreditation, oldest first."""
+        return self._records("subject = ? ORDER BY at, rowid", subject)
+
+    def erase(self, subject: str) -> int:
+        """Forget salts and details of one consent: its log entries say nothing for ever after; how many."""
+        return self._connection.execute("DELETE FROM events WHERE subject = ?", (subject,)).rowcount
+
+    def _records(self, where: str, value: str) -> tuple[PrivateRecord, ...]:
+        rows = self._connection.execute(
+            f"SELECT event, decision, at, detail, salt, entry_sha256 FROM events WHERE {where}",  # noqa: S608
+            (value,),
+        )
+        return tuple(
+            PrivateRecord(event, decision, at, json.loads(detail), salt, entry_sha256)
+            for event, decision, at, detail, salt, entry_sha256 in rows
+        )

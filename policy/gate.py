@@ -8,9 +8,10 @@ the decision is a refusal and the reservation is given back.
 
 from __future__ import annotations
 
+import math
 import secrets
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,16 +23,21 @@ from policy.accreditation_token import AccreditationClaims, verify_accreditation
 from policy.canonical import b64url
 from policy.clock import Clock
 from policy.consent_token import ConsentClaims, verify_consent
+from policy.counterfactual import way_out
 from policy.decision import Decision, Denial
+from policy.decision_record import record_of
+from policy.delegation_token import verify_chain
 from policy.errors import PolicyError, StateError, TokenError
 from policy.events import Entry
+from policy.facts import Facts, GateIdentity
 from policy.gate_database import transaction
 from policy.grant import GRANT_LIFE, GrantClaims, sign_grant
 from policy.media_facts import MediaFacts, inspect_media
 from policy.proof_of_possession import verify_proof
 from policy.request import GenerationRequest, RequestFacts
-from policy.rules import Facts, GateIdentity, evaluate, rule_set_sha256
-from policy.status_list import TokenStatus, verify_status_list
+from policy.rules import evaluate, rule_set_sha256
+from policy.site_policy import SitePolicy
+from policy.status_list import StatusList, TokenStatus, verify_status_list
 from policy.stores import GateStores
 
 TOKEN_REMEDY = "Use the token exactly as its issuer handed it out."  # noqa: S105
@@ -68,18 +74,20 @@ class Gate:
         *,
         identity: GateIdentity,
         keys: GateKeys,
+        site: SitePolicy,
         stores: GateStores,
         status_source: StatusSource,
         clock: Clock,
         inspect: Inspect = inspect_media,
     ) -> None:
         self.identity = identity
+        self.site = site
         self._keys = keys
         self._stores = stores
         self._status_source = status_source
         self._clock = clock
         self._inspect = inspect
-        self._rules_sha256 = rule_set_sha256()
+        self._lists: dict[str, tuple[str, StatusList]] = {}
 
     def decide(self, request: GenerationRequest, *, worker_key: bytes) -> Decision:
         """Judge one request. `worker_key`: raw X25519 public key to which an allow is bound.
@@ -97,8 +105,8 @@ class Gate:
         except sqlite3.Error as error:
             raise StateError(f"the gate's database cannot be used: {error}; nothing was decided") from error
         try:
-            index = self._stores.events.append(entry)
-            proof = self._stores.events.prove(index) if decision.allowed else ""
+            events = self._stores.events
+            index, proof = events.append_proven(entry) if decision.allowed else (events.append(entry), "")
         except PolicyError as error:
             return self._unlogged(decision, error, now)
         decision = replace(decision, log_index=index, log_proof=proof)
@@ -112,13 +120,23 @@ class Gate:
         else:
             issuer, keys = self.identity.accreditation_id, self._keys.accreditation
         entry = claims.status.status_list
-        listed = verify_status_list(self._status_source(entry.uri), uri=entry.uri, issuer=issuer, keys=keys)
+        listed = self._status_list(entry.uri, issuer, keys)
         if not listed.is_fresh(now):
             raise TokenError("stale", f"the status list {entry.uri} is past its time")
         try:
             return listed[entry.idx]
         except IndexError as error:
             raise TokenError("no_entry", str(error)) from error
+
+    def _status_list(self, uri: str, issuer: str, keys: Mapping[str, Ed25519PublicKey]) -> StatusList:
+        """The verified list; a signed text that was verified before is not verified again."""
+        token = self._status_source(uri)
+        known = self._lists.get(uri)
+        if known and known[0] == token:
+            return known[1]
+        listed = verify_status_list(token, uri=uri, issuer=issuer, keys=keys)
+        self._lists[uri] = token, listed
+        return listed
 
     def _gather(self, request: GenerationRequest, now: datetime) -> Facts:
         """Read everything that can be read; whatever fails becomes a denial under its fact's name."""
@@ -130,16 +148,28 @@ class Gate:
             lambda: verify_accreditation(request.accreditation, self._keys.accreditation),
         )
         proof = _read("proof", unreadable, lambda: verify_proof(request.proof))
+        chain = None
+        if consent is not None:
+            root = consent
+            chain = _read(
+                "chain",
+                unreadable,
+                lambda: verify_chain(root, request.consent, request.delegations),
+                called="delegation",
+            )
         seen = self._inspect(request.portrait, request.audio)
         unreadable.update(seen.unreadable)
         return Facts(
             now=now,
             gate=self.identity,
+            site=self.site,
             request=RequestFacts.of(request),
             consent=consent,
-            consent_token=request.consent,
+            chain=chain,
             consent_status=self._status("consent", unreadable, consent),
+            subject_keys=None,
             standing=None,
+            hop_standings=None,
             accreditation=accreditation,
             accreditation_status=self._status("accreditation", unreadable, accreditation),
             proof=proof,
@@ -167,37 +197,21 @@ class Gate:
         stores, decision_id = self._stores, secrets.token_hex(16)
         reservation_id = ""
         with transaction(stores.connection):
-            facts = replace(
-                facts,
-                standing=stores.ledger.standing(facts.consent.jti) if facts.consent else None,
-                proof_seen=stores.replays.seen(facts.proof) if facts.proof else None,
-            )
+            facts = self._with_ledger(facts)
             denials = evaluate(facts)
             if facts.proof:
                 stores.replays.remember(facts.proof, now)
             if not denials:
-                assert facts.consent
-                assert facts.audio
-                reservation_id = secrets.token_hex(16)
-                stores.ledger.reserve(
-                    reservation_id,
-                    consent=facts.consent.jti,
-                    decision=decision_id,
-                    duration_ms=round(facts.audio.duration_s * 1000),
-                    now=now,
-                )
+                reservation_id = self._reserve(facts, decision_id, now)
             entry = stores.events.prepare(
                 "decision",
-                {**_record(facts), "denials": [[denial.rule_id, denial.fact] for denial in denials]},
+                decision_detail(facts, denials),
                 now=now,
                 decision=decision_id,
                 subject=facts.consent.jti if facts.consent else None,
-                public={
-                    "outcome": "refuse" if denials else "allow",
-                    "rules": [denial.rule_id for denial in denials],
-                    "rule_set": self._rules_sha256,
-                },
+                public=public_members(denials),
             )
+        found = way_out(facts) if denials else None
         decision = Decision(
             decision_id=decision_id,
             allowed=not denials,
@@ -210,8 +224,39 @@ class Gate:
             consent_id=facts.consent.jti if facts.consent else "",
             duration_s=facts.audio.duration_s if facts.audio else 0.0,
             consent=facts.consent,
+            way_out=found.changes if found else (),
+            way_out_sufficient=found.sufficient if found else False,
+            appeal=self.site.appeals_to if denials else "",
         )
         return decision, entry, facts
+
+    def _with_ledger(self, facts: Facts) -> Facts:
+        """What only the gate's own database knows; call inside the deciding transaction."""
+        stores = self._stores
+        hops = facts.request.delegations_sha256 if facts.request else ()
+        return replace(
+            facts,
+            subject_keys=stores.subject_keys.of(facts.consent.sub) if facts.consent else None,
+            standing=stores.ledger.standing(facts.consent.jti) if facts.consent else None,
+            hop_standings=tuple(stores.ledger.hop_standing(hop) for hop in hops) if facts.chain else None,
+            proof_seen=stores.replays.seen(facts.proof) if facts.proof else None,
+        )
+
+    def _reserve(self, facts: Facts, decision_id: str, now: datetime) -> str:
+        """Take one use of the consent and of each hop; the reservation's id."""
+        assert facts.consent
+        assert facts.audio
+        assert facts.request
+        reservation_id = secrets.token_hex(16)
+        self._stores.ledger.reserve(
+            reservation_id,
+            consent=facts.consent.jti,
+            decision=decision_id,
+            duration_ms=math.ceil(facts.audio.duration_s * 1000),
+            now=now,
+            hops=facts.request.delegations_sha256,
+        )
+        return reservation_id
 
     def _unlogged(self, decision: Decision, error: PolicyError, now: datetime) -> Decision:
         """No log entry, no release. The reservation falls back when the log can be written again."""
@@ -228,7 +273,7 @@ class Gate:
         )
 
     def _granted(self, decision: Decision, facts: Facts, worker_key: bytes, now: datetime) -> Decision:
-        assert facts.consent
+        assert facts.chain
         assert facts.request
         assert decision.log_index is not None
         manifest_id = secrets.randbits(64)
@@ -247,7 +292,7 @@ class Gate:
             portrait_sha256=facts.request.portrait_sha256,
             audio_sha256=facts.request.audio_sha256,
             request=facts.request.digest(),
-            video=facts.consent.allows.video,
+            video=facts.chain.allows.video,
             model=self.identity.model_digest,
             manifest_id=f"{manifest_id:016x}",
             worker_key=b64url(worker_key),
@@ -255,31 +300,27 @@ class Gate:
         return replace(decision, grant=sign_grant(claims, self._keys.gate), manifest_id=manifest_id)
 
 
-def _read(name: str, unreadable: dict[str, Denial], read: Callable[[], Token]) -> Token | None:
+def _read(name: str, unreadable: dict[str, Denial], read: Callable[[], Token], *, called: str = "") -> Token | None:
+    """A fact, or its denial under the fact's name; `called` names the token to people."""
+    token = called or name
     try:
         return read()
     except TokenError as error:
-        unreadable[name] = Denial(f"{name}.{error.code}", f"The {name} token is not good: {error.fact}.", TOKEN_REMEDY)
+        unreadable[name] = Denial(
+            f"{token}.{error.code}", f"The {token} token is not good: {error.fact}.", TOKEN_REMEDY
+        )
         return None
 
 
-def _record(facts: Facts) -> dict[str, object]:
-    """Facts for the private decision record; tokens by their hash, media by theirs."""
-    consent, proof, status = facts.consent, facts.proof, facts.consent_status
+def decision_detail(facts: Facts, denials: Sequence[Denial]) -> dict[str, object]:
+    """The private side of a decision: all facts and what came of them."""
+    return {**record_of(facts), "denials": [[denial.rule_id, denial.fact] for denial in denials]}
+
+
+def public_members(denials: Sequence[Denial]) -> dict[str, str | list[str]]:
+    """The public side of a decision in the log: outcome, failing rules, and by which rules it was made."""
     return {
-        "request": facts.request.as_members() if facts.request else None,
-        "consent": consent.model_dump(mode="json") if consent else None,
-        "consent_status": None if status is None else int(status),
-        "accreditation": facts.accreditation.model_dump(mode="json") if facts.accreditation else None,
-        "accreditation_status": None if facts.accreditation_status is None else int(facts.accreditation_status),
-        "standing": [facts.standing.used, facts.standing.used_ms] if facts.standing else None,
-        "proof": {**proof.claims.model_dump(), "jkt": proof.jkt} if proof else None,
-        "proof_seen": facts.proof_seen,
-        "portrait": _finite(facts.portrait),
-        "audio": _finite(facts.audio),
+        "outcome": "refuse" if denials else "allow",
+        "rules": [denial.rule_id for denial in denials],
+        "rule_set": rule_set_sha256(),
     }
-
-
-def _finite(facts: object) -> dict[str, str] | None:
-    """Measurements as text, so that the record has one byte form (and -inf a place)."""
-    return None if facts is None else {name: str(value) for name, value in vars(facts).items()}

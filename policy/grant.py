@@ -16,16 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import Field, StringConstraints
 
 from policy import strict_jws
-from policy.consent_token import (
-    Identifier,
-    Seconds,
-    Sha256,
-    Sha256Uri,
-    Strict,
-    Thumbprint,
-    VideoLimits,
-    parse_claims,
-)
+from policy.claims import Identifier, Seconds, Sha256, Sha256Uri, Strict, Thumbprint, parse_claims
+from policy.consent_token import VideoLimits
 
 GRANT_TYPE = "grant+jwt"
 GRANT_LIFE = timedelta(minutes=2)

@@ -18,7 +18,7 @@ from pydantic import StringConstraints
 
 from policy import strict_jws
 from policy.canonical import b64url, utf8
-from policy.consent_token import Identifier, Seconds, Strict, Thumbprint, parse_claims
+from policy.claims import Identifier, Seconds, Strict, Thumbprint, parse_claims
 from policy.keys import thumbprint
 
 PROOF_TYPE = "dpop+jwt"

@@ -17,16 +17,23 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from media import read_portrait
 from policy.accreditation_token import AccreditationClaims, sign_accreditation
 from policy.canonical import b64url, b64url_decode, canonical_json, sha256_hex, strict_json_object
-from policy.consent_token import Claims, ConsentClaims, parse_claims, sign_consent
+from policy.claims import Claims, parse_claims
+from policy.consent_ceremony import Ceremony, ConsentProposal, completed
+from policy.consent_record import ConsentEvent, ConsentTerms, retention_ends
+from policy.consent_token import MAX_CEREMONY_S, ConsentClaims, sign_consent
 from policy.errors import PolicyError, StateError, TokenError, UnknownTokenError
+from policy.facts import GateIdentity
 from policy.gate_database import open_database, transaction
-from policy.keys import write_secret
-from policy.media_facts import MAX_PORTRAIT_PX, pixels_digest
-from policy.rules import GateIdentity
+from policy.keys import read_secret, write_secret
+from policy.site_policy import SitePolicy
+from policy.statement import challenge_of
 from policy.status_list import LIST_ENTRIES, TIME_TO_LIVE, TokenStatus, pack, sign_status_list
+from policy.strict_jws import same
+from policy.subject_device import Credential
+from policy.subjects import Subjects
+from policy.webauthn import Assertion
 
 Kind = Literal["consent", "accreditation"]
 
@@ -38,38 +45,16 @@ CREATE TABLE IF NOT EXISTS tokens (
     status INTEGER NOT NULL DEFAULT 0,
     token TEXT NOT NULL,
     issued_at INTEGER NOT NULL,
+    person TEXT NOT NULL,
     UNIQUE (kind, status_index)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS tokens_not_valid ON tokens (kind) WHERE status <> 0;
+CREATE INDEX IF NOT EXISTS tokens_by_person ON tokens (person);
+CREATE TABLE IF NOT EXISTS consent_events (jti TEXT NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL,
+    actor TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS consent_events_by_jti ON consent_events (jti);
+CREATE TABLE IF NOT EXISTS challenges (challenge BLOB PRIMARY KEY, made_at INTEGER NOT NULL) STRICT;
 """
-
-
-@dataclass(frozen=True)
-class ConsentTerms:
-    """What a depicted person agrees to.
-
-    `subject` is their name; it goes into the evidence record only. `researcher_jkt` is the thumbprint of
-    the only key that may use the consent. `audio_sha256`: allowed recordings, empty for any.
-    `audience`: the gate it is for, this one by default. `face`: which of several faces in the portrait they are, from
-    the left; a consent that names none covers a portrait of one face only.
-    """
-
-    subject: str = field(repr=False)
-    portrait: bytes = field(repr=False)
-    researcher_jkt: str
-    purposes: tuple[str, ...]
-    uses: int = 5
-    max_seconds: int = 30
-    total_seconds: int = 150
-    valid_from: datetime | None = None
-    valid_for: timedelta = timedelta(days=30)
-    audio_sha256: tuple[str, ...] = ()
-    max_width: int = 512
-    max_height: int = 512
-    max_fps: int = 25
-    audience: str | None = None
-    face: int | None = None
-    evidence: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -91,6 +76,7 @@ class Registry:
         folder: Path,
         *,
         identity: GateIdentity,
+        site: SitePolicy,
         consent_key: Ed25519PrivateKey,
         accreditation_key: Ed25519PrivateKey,
         pseudonym_secret: bytes,
@@ -104,37 +90,96 @@ class Registry:
             "accreditation": accreditation_key,
         }
         self._pseudonym_secret = pseudonym_secret
+        self.subjects = Subjects(self._connection)
+        self._ceremony = Ceremony(self._connection, identity=identity, site=site, pseudonym=self.pseudonym)
+        self._site = site
         self._signed_lists: dict[str, tuple[object, datetime, str]] = {}
 
     def close(self) -> None:
         """Close the database file."""
         self._connection.close()
 
-    def issue_consent(self, terms: ConsentTerms, now: datetime) -> ConsentClaims:
-        """Sign and keep a consent; raises PolicyError for impossible terms, MediaError for no picture."""
-        jti, audience = secrets.token_urlsafe(16), terms.audience or self._identity.gate_id
-        begin = terms.valid_from or now
-        pixels = pixels_digest(read_portrait(terms.portrait, min_px=1, max_px=MAX_PORTRAIT_PX))
-        record = self._evidence_record(jti, terms, now)
+    def enrol_subject(self, name: str, credential: Credential, now: datetime) -> str:
+        """Keep a person's device key; the pseudonym by which this registry's gate knows them."""
         with transaction(self._connection):
+            self.subjects.enrol(self.person(name), credential, now)
+        return self.pseudonym(name, self._identity.gate_id)
+
+    def propose_consent(self, terms: ConsentTerms, credential: Credential, now: datetime) -> ConsentProposal:
+        """Make the statement that the person shall sign with an enrolled device; raises PolicyError, MediaError."""
+        person = self.person(terms.subject)
+        enrolled = self.subjects.find(credential.credential_id)
+        if enrolled is None or (enrolled.person, enrolled.key) != (person, credential.public_key):
+            raise PolicyError("the depicted person's device is not enrolled for this name; enrol it first")
+        with transaction(self._connection):
+            return self._ceremony.propose(terms, person, credential, now)
+
+    def accept_consent(self, jti: str, assertion: Assertion, now: datetime) -> ConsentClaims:
+        """Sign and keep a proposed consent that the person signed; raises TokenError, UnknownTokenError."""
+        with transaction(self._connection):
+            person, members, record = self._ceremony.take(jti, now)
+            signer = self.subjects.verify(assertion, challenge=challenge_of(members), party=self._site.relying_party)
             index = self._free_index("consent")
-            claims = _checked(
-                ConsentClaims,
-                {
-                    "iss": self._identity.registry_id,
-                    "sub": self.pseudonym(terms.subject, audience),
-                    "aud": audience,
-                    **_times(now, begin, terms.valid_for),
-                    "jti": jti,
-                    "authorization_details": [self._authorization(terms, pixels)],
-                    "cnf": {"jkt": terms.researcher_jkt},
-                    "status": {"status_list": {"idx": index, "uri": self.list_uri("consent")}},
-                    "evidence": {"record": f"sha256:{sha256_hex(record)}"},
-                },
-            )
+            status = {"status_list": {"idx": index, "uri": self.list_uri("consent")}}
+            claims = completed(members, assertion, iat=int(now.timestamp()), status=status)
+            if signer.person != person or not same(signer.key, claims.subject.key):
+                raise TokenError("other_subject", "the device that signed is another person's")
             self._keep("consent", claims, sign_consent(claims, self._keys["consent"]), now)
+            self._connection.execute("UPDATE tokens SET person = ? WHERE jti = ?", (person, jti))
+            self._note(jti, now, "given", "depicted person")
             write_secret(self._evidence / f"{jti}.json", record)
         return claims
+
+    def view_challenge(self, now: datetime) -> bytes:
+        """A fresh challenge for a person who wants to see or end what is theirs; good once, for half an hour."""
+        challenge = secrets.token_bytes(32)
+        self._connection.execute("INSERT INTO challenges VALUES (?, ?)", (challenge, int(now.timestamp())))
+        return challenge
+
+    def consents_of_signer(self, challenge: bytes, assertion: Assertion, now: datetime) -> tuple[IssuedToken, ...]:
+        """The consents of whoever signed the challenge, and nobody else's; raises TokenError."""
+        clock = int(now.timestamp())
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM challenges WHERE made_at < ?", (clock - MAX_CEREMONY_S,))
+            taken = self._connection.execute("DELETE FROM challenges WHERE challenge = ?", (challenge,)).rowcount
+            if taken != 1:
+                raise TokenError("unknown_challenge", "the challenge was not made here, is too old, or was used")
+            signer = self.subjects.verify(assertion, challenge=challenge, party=self._site.relying_party)
+        rows = self._connection.execute(
+            "SELECT jti, token, status, issued_at FROM tokens WHERE kind = 'consent' AND person = ?"
+            " ORDER BY issued_at, rowid",
+            (signer.person,),
+        )
+        return tuple(self._issued("consent", row) for row in rows)
+
+    def record(self, jti: str) -> bytes:
+        """The consent record; raises UnknownTokenError, and StateError when it was erased or changed."""
+        claims = self.find("consent", jti).claims
+        assert isinstance(claims, ConsentClaims)
+        path = self._evidence / f"{jti}.json"
+        if not path.exists():
+            raise StateError(f"consent {jti}: its record was erased")
+        data = read_secret(path)
+        if f"sha256:{sha256_hex(data)}" != claims.evidence.record:
+            raise StateError(f"{path}: not the record that the consent names; it was changed")
+        return data
+
+    def events(self, jti: str) -> tuple[ConsentEvent, ...]:
+        """What happened to a consent, oldest first."""
+        rows = self._connection.execute(
+            "SELECT at, state, actor FROM consent_events WHERE jti = ? ORDER BY rowid", (jti,)
+        )
+        return tuple(ConsentEvent(*row) for row in rows)
+
+    def records_due(self, now: datetime) -> tuple[str, ...]:
+        """Consents whose record is past its retention."""
+        return tuple(
+            path.stem for path in sorted(self._evidence.glob("*.json")) if retention_ends(read_secret(path)) <= now
+        )
+
+    def erase_record(self, jti: str) -> None:
+        """Delete a consent's record; the hash in the token stays and says nothing any more."""
+        (self._evidence / f"{jti}.json").unlink(missing_ok=True)
 
     def issue_accreditation(
         self, *, researcher: str, jkt: str, purposes: tuple[str, ...], valid_for: timedelta, now: datetime
@@ -176,9 +221,10 @@ class Registry:
         )
         return tuple(self._issued(kind, row) for row in rows)
 
-    def set_status(self, kind: Kind, jti: str, status: TokenStatus) -> None:
+    def set_status(self, kind: Kind, jti: str, status: TokenStatus, *, word: str, actor: str, now: datetime) -> None:
         """Change a status; raises UnknownTokenError, and PolicyError when it was withdrawn: that is final."""
         with transaction(self._connection):
+            self._note(jti, now, word, actor)
             if self.find(kind, jti).status is TokenStatus.INVALID and status is not TokenStatus.INVALID:
                 raise PolicyError(f"{kind} {jti} was withdrawn; that cannot be undone, issue a new one")
             self._connection.execute("UPDATE tokens SET status = ? WHERE jti = ?", (int(status), jti))
@@ -210,40 +256,18 @@ class Registry:
         self._signed_lists[uri] = (changed, now, token)
         return token
 
+    def person(self, name: str) -> str:
+        """The registry's own pseudonym of a person, which no gate sees."""
+        return self.pseudonym(name, self._identity.registry_id)
+
     def pseudonym(self, name: str, audience: str) -> str:
         """The same person at the same gate gets the same pseudonym, at another gate an unlinkable one."""
         message = canonical_json([audience, name])
         return f"pw:{b64url(hmac.digest(self._pseudonym_secret, message, hashlib.sha256))}"
 
-    def _authorization(self, terms: ConsentTerms, pixels_sha256: str) -> dict[str, object]:
-        return {
-            "type": "likeness_generation",
-            "model": self._identity.model_digest,
-            "purposes": list(terms.purposes),
-            "portrait": {"sha256": sha256_hex(terms.portrait), "pixels_sha256": pixels_sha256, "face": terms.face},
-            "audio": {"mode": "hash-list" if terms.audio_sha256 else "any", "sha256": list(terms.audio_sha256)},
-            "video": {
-                "max_width": terms.max_width,
-                "max_height": terms.max_height,
-                "max_fps": terms.max_fps,
-                "max_seconds": terms.max_seconds,
-            },
-            "total_seconds": terms.total_seconds,
-            "uses": terms.uses,
-        }
-
-    @staticmethod
-    def _evidence_record(jti: str, terms: ConsentTerms, now: datetime) -> bytes:
-        return canonical_json(
-            {
-                "schema": 1,
-                "consent": jti,
-                "subject": terms.subject,
-                "purposes": list(terms.purposes),
-                "collected_at": now.isoformat(timespec="seconds"),
-                "how": terms.evidence,
-                "salt": secrets.token_hex(16),
-            }
+    def _note(self, jti: str, now: datetime, state: str, actor: str) -> None:
+        self._connection.execute(
+            "INSERT INTO consent_events VALUES (?, ?, ?, ?)", (jti, int(now.timestamp()), state, actor)
         )
 
     def _free_index(self, kind: Kind) -> int:
@@ -258,7 +282,8 @@ class Registry:
     def _keep(self, kind: Kind, claims: ConsentClaims | AccreditationClaims, token: str, now: datetime) -> None:
         index = claims.status.status_list.idx
         self._connection.execute(
-            "INSERT INTO tokens VALUES (?, ?, ?, 0, ?, ?)", (claims.jti, kind, index, token, int(now.timestamp()))
+            "INSERT INTO tokens VALUES (?, ?, ?, 0, ?, ?, '')",
+            (claims.jti, kind, index, token, int(now.timestamp())),
         )
 
     @staticmethod

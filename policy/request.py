@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from policy.canonical import digest_of, sha256_hex, utf8
+from policy.canonical import b64url, digest_of, sha256_hex, utf8
 from policy.proof_of_possession import sign_proof
 
 OUTPUT_SIZE_PX = 512
@@ -98,7 +101,11 @@ class Framing:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One request. `portrait` and `audio` are whole files; the tokens are compact JWS."""
+    """One request. `portrait` and `audio` are whole files; the tokens are compact JWS.
+
+    `delegations`: the hops from the consent to the researcher, if it was handed on. `script` and `language`
+    say what is spoken; they are needed where the consent names texts or languages.
+    """
 
     portrait: bytes = field(repr=False)
     audio: bytes = field(repr=False)
@@ -110,11 +117,14 @@ class GenerationRequest:
     seed: int = 0
     fps: int = OUTPUT_FPS
     framing: Framing = field(default_factory=Framing)
+    delegations: tuple[str, ...] = field(default=(), repr=False)
+    script: str = field(default="", repr=False)
+    language: str = ""
 
 
 @dataclass(frozen=True)
 class RequestFacts:
-    """The request as the rules see it: hashes in place of pictures and sound."""
+    """The request as the rules see it: hashes in place of pictures, sound, text and tokens."""
 
     portrait_sha256: str
     audio_sha256: str
@@ -125,6 +135,9 @@ class RequestFacts:
     seed: int
     fps: int
     framing: Framing = field(default_factory=Framing)
+    delegations_sha256: tuple[str, ...] = ()
+    script_sha256: str = ""
+    language: str = ""
 
     @classmethod
     def of(cls, request: GenerationRequest) -> RequestFacts:
@@ -139,7 +152,16 @@ class RequestFacts:
             seed=request.seed,
             fps=request.fps,
             framing=request.framing,
+            delegations_sha256=tuple(sha256_hex(utf8(token)) for token in request.delegations),
+            script_sha256=script_digest(request.script) if request.script else "",
+            language=request.language,
         )
+
+    @property
+    def presented_hash(self) -> str:
+        """base64url SHA-256 of the token that the researcher presents: the last hop, else the consent."""
+        presented = self.delegations_sha256[-1] if self.delegations_sha256 else self.consent_sha256
+        return b64url(bytes.fromhex(presented))
 
     def as_members(self) -> dict[str, Any]:
         """JSON members, as they are hashed and kept in the decision record."""
@@ -152,6 +174,11 @@ class RequestFacts:
     def digest(self) -> str:
         """base64url SHA-256 of the canonical request: what the researcher's proof signs as `req`."""
         return digest_of(self.as_members())
+
+
+def script_digest(text: str) -> str:
+    """SHA-256 (hex) of a text in NFC with single spaces, so that line breaks don't matter."""
+    return hashlib.sha256(utf8(" ".join(unicodedata.normalize("NFC", text).split()))).hexdigest()
 
 
 def sign_request(
@@ -168,6 +195,9 @@ def sign_request(
     seed: int = 0,
     fps: int = OUTPUT_FPS,
     framing: Framing | None = None,
+    delegations: Sequence[str] = (),
+    script: str = "",
+    language: str = "",
 ) -> GenerationRequest:
     """A request with its proof of possession; the proof is good for one use within a minute.
 
@@ -176,7 +206,10 @@ def sign_request(
     chosen, framing = controls or Controls(), framing or Framing()
     if wrong := chosen.faults() + framing.faults():
         raise ValueError("; ".join(wrong))
-    unsigned = GenerationRequest(portrait, audio, consent, accreditation, "", purpose, chosen, seed, fps, framing)
-    facts = RequestFacts.of(unsigned)
-    proof = sign_proof(researcher_key, consent=consent, request_digest=facts.digest(), gate_id=gate_id, now=now)
+    unsigned = GenerationRequest(
+        portrait, audio, consent, accreditation, "", purpose, chosen, seed, fps, framing, tuple(delegations), script,
+        language,
+    )  # fmt: skip
+    presented, digest = (consent, *delegations)[-1], RequestFacts.of(unsigned).digest()
+    proof = sign_proof(researcher_key, consent=presented, request_digest=digest, gate_id=gate_id, now=now)
     return replace(unsigned, proof=proof)

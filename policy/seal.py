@@ -28,7 +28,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from torch import Tensor
 
 from policy.canonical import b64url, b64url_decode, canonical_json, sha256_hex, strict_json_object
-from policy.consent_token import Sha256Uri, Strict
+from policy.claims import Sha256Uri, Strict
 from policy.errors import SealError
 
 MAGIC = b"VASARI\x00\x01"

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from policy import strict_jws
 from policy.canonical import b64url, b64url_decode
-from policy.consent_token import Identifier, Seconds, Strict, parse_claims
+from policy.claims import Identifier, Seconds, Strict, parse_claims
 from policy.errors import TokenError
 
 STATUS_LIST_TYPE = "statuslist+jwt"

@@ -10,17 +10,19 @@ from policy.clock import Clock
 from policy.events import AppendOnlyLog, EventRecorder
 from policy.gate_database import open_database
 from policy.proof_of_possession import ReplayCache
+from policy.subject_keys import SubjectKeys
 from policy.uses import UseLedger
 
 
 @dataclass(frozen=True)
 class GateStores:
-    """Use ledger, replay cache and event recorder; they share transactions through `connection`."""
+    """Use ledger, replay cache, event recorder and subjects' keys; they share transactions through `connection`."""
 
     connection: sqlite3.Connection
     ledger: UseLedger
     replays: ReplayCache
     events: EventRecorder
+    subject_keys: SubjectKeys
 
     @classmethod
     def open(cls, path: Path, log: AppendOnlyLog, clock: Clock) -> GateStores:
@@ -32,4 +34,5 @@ class GateStores:
             detail = {"reservation": reservation_id, "reason": reason}
             events.record("use.refunded", detail, now=clock(), decision=decision_id)
 
-        return cls(connection, UseLedger(connection, log_refund=log_refund), ReplayCache(connection), events)
+        ledger = UseLedger(connection, log_refund=log_refund)
+        return cls(connection, ledger, ReplayCache(connection), events, SubjectKeys(connection))

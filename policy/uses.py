@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -36,6 +36,9 @@ CREATE TABLE IF NOT EXISTS reservations (
     output TEXT, part TEXT, clip_sha256 TEXT, log_index INTEGER,
     settled_at INTEGER, reason TEXT
 ) STRICT;
+CREATE TABLE IF NOT EXISTS hops (
+    reservation TEXT NOT NULL REFERENCES reservations (id), hop TEXT NOT NULL, PRIMARY KEY (hop, reservation)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reservations_by_consent ON reservations (consent, state);
 CREATE INDEX IF NOT EXISTS reservations_open ON reservations (state) WHERE state IN ('reserved', 'delivering');
 """
@@ -108,8 +111,29 @@ class UseLedger:
         ).fetchone()
         return Standing(used, used_ms)
 
-    def reserve(self, reservation_id: str, *, consent: str, decision: str, duration_ms: int, now: datetime) -> None:
-        """Take one use. Call inside the transaction in which `standing` was read and judged."""
+    def hop_standing(self, hop: str) -> Standing:
+        """Uses that went through this hop of a delegation (named by the SHA-256 of its token)."""
+        used, used_ms = self._connection.execute(
+            "SELECT count(*), coalesce(sum(duration_ms), 0) FROM hops JOIN reservations ON id = reservation"
+            " WHERE hop = ? AND state <> 'refunded'",
+            (hop,),
+        ).fetchone()
+        return Standing(used, used_ms)
+
+    def reserve(
+        self,
+        reservation_id: str,
+        *,
+        consent: str,
+        decision: str,
+        duration_ms: int,
+        now: datetime,
+        hops: Sequence[str] = (),
+    ) -> None:
+        """Take one use, of the consent and of every hop on the way.
+
+        Call inside the transaction in which `standing` and `hop_standing` were read and judged.
+        """
         owner, clock = ProcessIdentity.current(), int(now.timestamp())
         self._connection.execute(
             "INSERT INTO reservations (id, consent, decision, state, duration_ms, created_at,"
@@ -117,6 +141,7 @@ class UseLedger:
             (reservation_id, consent, decision, duration_ms, clock, clock + int(LEASE.total_seconds()),
              owner.host, owner.pid, owner.started),
         )  # fmt: skip
+        self._connection.executemany("INSERT INTO hops VALUES (?, ?)", ((reservation_id, hop) for hop in hops))
 
     def renew(self, reservation_id: str, now: datetime) -> None:
         """Extend the lease; raises ReleaseError when the reservation was settled by someone else."""

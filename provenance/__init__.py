@@ -1,8 +1,18 @@
 """Where a clip comes from: C2PA signing, two-engine verification, manifest repository, transparency log."""
 
-from provenance.certificate_rules import BrokenRule, lint_claim_chain, lint_time_stamping_certificate
+from provenance.certificate_request import install_chain as install_certificate_chain
+from provenance.certificate_request import make_request as make_certificate_request
+from provenance.certificate_rules import RULES as CERTIFICATE_RULES
+from provenance.certificate_rules import (
+    BrokenRule,
+    lint_certificates,
+    lint_claim_chain,
+    lint_issuing_certificate,
+    lint_time_stamping_certificate,
+)
 from provenance.checkpoint import Checkpoint, verify_checkpoint
 from provenance.clip_fingerprint import MATCH_DISTANCE, clip_fingerprint, fingerprint_distance, fingerprint_duration_s
+from provenance.cosignature import format_witness_key, parse_witness_key, verify_cosignatures
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, SourceStep, UncoveredBytes
 from provenance.errors import (
     CertificateError,
@@ -17,17 +27,32 @@ from provenance.errors import (
 from provenance.log_export import verify_log_export
 from provenance.log_key import format_log_key, parse_log_key
 from provenance.manifest import ClipManifest, Ingredient
-from provenance.pki import SigningIdentity, TrustAnchors, create_pki, renew_claim_signing
+from provenance.pki import CERTIFICATES as PKI_CERTIFICATES
+from provenance.pki import (
+    REVOCATION_LISTS,
+    SigningIdentity,
+    TrustAnchors,
+    create_pki,
+    read_chain,
+    renew_claim_signing,
+)
 from provenance.repository import ManifestRepository, StoredManifest
+from provenance.revocation import load_revocation_lists
 from provenance.revocation_list import renew_revocation_lists, revoke_certificate
 from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
 from provenance.signing import sign_clip
+from provenance.tiles import export_tiles, verify_tiles
 from provenance.tlog_proof import CheckedProof, carried_entry, verify_log_proof
 from provenance.transparency_log import TransparencyLog
 from provenance.verification import verify_clip
+from provenance.witness import Witness, WitnessAnswer
+from provenance.witness import format_request as format_witness_request
 
 __all__ = [
+    "CERTIFICATE_RULES",
     "MATCH_DISTANCE",
+    "PKI_CERTIFICATES",
+    "REVOCATION_LISTS",
     "BrokenRule",
     "CertificateError",
     "CheckedProof",
@@ -51,16 +76,28 @@ __all__ = [
     "TransparencyLog",
     "TrustAnchors",
     "UncoveredBytes",
+    "Witness",
+    "WitnessAnswer",
     "carried_entry",
     "clip_fingerprint",
     "create_pki",
+    "export_tiles",
     "fingerprint_distance",
     "fingerprint_duration_s",
     "format_log_key",
+    "format_witness_key",
+    "format_witness_request",
+    "install_certificate_chain",
     "leaf_hash",
+    "lint_certificates",
     "lint_claim_chain",
+    "lint_issuing_certificate",
     "lint_time_stamping_certificate",
+    "load_revocation_lists",
+    "make_certificate_request",
     "parse_log_key",
+    "parse_witness_key",
+    "read_chain",
     "renew_claim_signing",
     "renew_revocation_lists",
     "revoke_certificate",
@@ -68,7 +105,9 @@ __all__ = [
     "verify_checkpoint",
     "verify_clip",
     "verify_consistency",
+    "verify_cosignatures",
     "verify_inclusion",
     "verify_log_export",
     "verify_log_proof",
+    "verify_tiles",
 ]

@@ -53,6 +53,69 @@ class BrokenRule:
     explanation: str
 
 
+_PROFILE = "C2PA certificate policy, claim-signing leaf"
+_ENGINE_ASKS = "C2PA 2.3, 14.5 X.509 Certificates"
+_X509 = "RFC 5280, 4.2"
+_STAMP = "RFC 3161, 2.3"
+
+_COMMON_RULES = {
+    "version": ("X.509 version 3", _ENGINE_ASKS),
+    "signature_hash": ("signed with SHA-256 or stronger", _ENGINE_ASKS),
+    "key_size": ("RSA keys of at least 2048 bits", _ENGINE_ASKS),
+    "key_curve": ("curve P-256, P-384 or P-521", _ENGINE_ASKS),
+    "key_kind": ("a key of RSA, ECDSA or Ed25519", _ENGINE_ASKS),
+    "valid_now": ("valid at the time of the check", f"{_X509} and 4.1.2.5"),
+    "expires_soon": ("does not expire within the horizon", "Vasari: rotate in time"),
+    "subject_key_identifier": ("subject key identifier", _X509),
+    "authority_key_identifier": ("authority key identifier", _ENGINE_ASKS),
+}
+_LEAF_RULES = {
+    "key_usage_critical": ("critical key usage without keyCertSign", _ENGINE_ASKS),
+    "not_a_ca": ("critical basic constraints, cA=false", _PROFILE),
+}
+RULES: dict[str, dict[str, tuple[str, str]]] = {
+    "claim": _COMMON_RULES
+    | _LEAF_RULES
+    | {
+        "chain_present": ("a chain with the leaf first", _ENGINE_ASKS),
+        "leaf_first": ("the leaf first, no self-signed certificate there", _ENGINE_ASKS),
+        "issuer_is_ca": ("every issuer is a CA", _X509),
+        "chain_order": ("each certificate issued by the next", "RFC 5280, 6.1"),
+        "subject_names": ("C, O and CN in the subject", _PROFILE),
+        "key_usage": ("key usage digitalSignature and nonRepudiation", _PROFILE),
+        "eku_any": ("extended key usage is not anyExtendedKeyUsage", _ENGINE_ASKS),
+        "eku_time_stamping": ("extended key usage without timeStamping", _ENGINE_ASKS),
+        "eku_claim_signing": (f"extended key usage claimSigning ({CLAIM_SIGNING_EKU.dotted_string})", _PROFILE),
+        "eku_companion": ("extended key usage emailProtection or documentSigning beside it", _PROFILE),
+        "policy": (f"certificate policy {CLAIM_SIGNING_POLICY.dotted_string}", _PROFILE),
+        "assurance_level": ("id-c2pa-al with assurance level 1 or 2", _PROFILE),
+        "validity_length": ("valid for at most 366 days (level 1) or 90 days (level 2)", _PROFILE),
+        "product_record": ("record id of the conforming products list, a UUID", _PROFILE),
+        "ocsp_address": ("an OCSP address over HTTP", _PROFILE),
+    },
+    "issuing": _COMMON_RULES
+    | {
+        "is_a_ca": ("critical basic constraints, cA=true", f"{_X509}.1.9"),
+        "path_length": ("path length 0: it issues leaves only", f"{_X509}.1.9"),
+        "ca_key_usage": ("critical key usage keyCertSign and cRLSign", f"{_X509}.1.3"),
+        "eku_any": ("extended key usage is not anyExtendedKeyUsage", _ENGINE_ASKS),
+        "issuer_names": ("O and CN in the subject", f"{_X509} and 4.1.2.6"),
+    },
+    "time-stamping": _COMMON_RULES
+    | _LEAF_RULES
+    | {
+        "no_eddsa": ("no EdDSA key", "C2PA certificate policy, time-stamping leaf"),
+        "key_usage": ("key usage digitalSignature", _X509),
+        "eku_time_stamping": ("critical extended key usage, exactly timeStamping", _STAMP),
+        "validity_length": (
+            f"valid for at most {MAX_TIME_STAMPING_DAYS} days",
+            "C2PA certificate policy, time-stamping leaf",
+        ),
+    },
+}
+"""Every rule by kind of certificate: what it asks, and where that stands."""
+
+
 def lint_claim_chain(chain: Sequence[x509.Certificate], *, now: datetime) -> tuple[BrokenRule, ...]:
     """Every broken rule of a claim-signing chain, leaf first, its root left out or last."""
     if not chain:
@@ -63,6 +126,33 @@ def lint_claim_chain(chain: Sequence[x509.Certificate], *, now: datetime) -> tup
 def lint_time_stamping_certificate(leaf: x509.Certificate, *, now: datetime) -> tuple[BrokenRule, ...]:
     """Every broken rule of a time-stamping leaf."""
     return tuple(_time_stamping_rules(leaf, now))
+
+
+def lint_issuing_certificate(issuer: x509.Certificate, *, now: datetime) -> tuple[BrokenRule, ...]:
+    """Every broken rule of a certificate that issues claim signers."""
+    return tuple(_issuing_rules(issuer, now))
+
+
+def lint_certificates(
+    kind: str, chain: Sequence[x509.Certificate], *, now: datetime, horizon: timedelta
+) -> tuple[BrokenRule, ...]:
+    """Every broken rule of a `kind` in `RULES`, expiry within `horizon` among them; the leaf of `chain` comes first."""
+    if not chain:
+        raise CertificateError(f"expected a {kind} certificate, got none")
+    found = {
+        "claim": lambda: lint_claim_chain(chain, now=now),
+        "issuing": lambda: lint_issuing_certificate(chain[0], now=now),
+        "time-stamping": lambda: lint_time_stamping_certificate(chain[0], now=now),
+    }[kind]()
+    return (*found, *expiry_advice(chain[0], now=now, horizon=horizon))
+
+
+def expiry_advice(certificate: x509.Certificate, *, now: datetime, horizon: timedelta) -> tuple[BrokenRule, ...]:
+    """Advice when a certificate that is valid now expires within `horizon`."""
+    left = certificate.not_valid_after_utc - now.astimezone(UTC)
+    if not timedelta(0) < left < horizon:
+        return ()
+    return (BrokenRule("expires_soon", "advice", f"expires in {left / timedelta(days=1):.1f} days; rotate it"),)
 
 
 def require_claim_chain(chain: Sequence[x509.Certificate], *, now: datetime) -> None:
@@ -150,17 +240,39 @@ def _time_stamping_rules(leaf: x509.Certificate, now: datetime) -> Iterator[Brok
         )
 
 
-def _common_leaf_rules(leaf: x509.Certificate, now: datetime) -> Iterator[BrokenRule]:
-    if leaf.version != x509.Version.v3:
-        yield BrokenRule("version", "error", f"expected X.509 v3, got {leaf.version.name}")
-    yield from _algorithm_rules(leaf)
-    yield from _validity_rules(leaf, now)
-    for rule, kind in (
-        ("subject_key_identifier", x509.SubjectKeyIdentifier),
-        ("authority_key_identifier", x509.AuthorityKeyIdentifier),
-    ):
-        if _extension(leaf, kind) is None:
+def _issuing_rules(issuer: x509.Certificate, now: datetime) -> Iterator[BrokenRule]:
+    yield from _common_rules(issuer, now, is_root=issuer.issuer == issuer.subject)
+    constraints = _extension(issuer, x509.BasicConstraints)
+    if constraints is None or not constraints.critical or not constraints.value.ca:
+        yield BrokenRule("is_a_ca", "error", "expected critical basic constraints with cA=true")
+    elif constraints.value.path_length != 0 and issuer.issuer != issuer.subject:
+        yield BrokenRule("path_length", "advice", "expected path length 0, so that it can't make further authorities")
+    usage = _extension(issuer, x509.KeyUsage)
+    if usage is None or not usage.critical or not (usage.value.key_cert_sign and usage.value.crl_sign):
+        yield BrokenRule("ca_key_usage", "error", "expected critical key usage keyCertSign and cRLSign")
+    purposes = _extension(issuer, x509.ExtendedKeyUsage)
+    if purposes is not None and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in purposes.value:
+        yield BrokenRule("eku_any", "error", "extended key usage must not be anyExtendedKeyUsage")
+    names = {attribute.oid for attribute in issuer.subject}
+    if not {NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME} <= names:
+        yield BrokenRule("issuer_names", "error", "expected O and CN in the subject")
+
+
+def _common_rules(certificate: x509.Certificate, now: datetime, *, is_root: bool = False) -> Iterator[BrokenRule]:
+    if certificate.version != x509.Version.v3:
+        yield BrokenRule("version", "error", f"expected X.509 v3, got {certificate.version.name}")
+    yield from _algorithm_rules(certificate)
+    yield from _validity_rules(certificate, now)
+    wanted: list[tuple[str, type[x509.ExtensionType]]] = [("subject_key_identifier", x509.SubjectKeyIdentifier)]
+    if not is_root:
+        wanted.append(("authority_key_identifier", x509.AuthorityKeyIdentifier))
+    for rule, kind in wanted:
+        if _extension(certificate, kind) is None:
             yield BrokenRule(rule, "error", f"expected the extension {kind.__name__}")
+
+
+def _common_leaf_rules(leaf: x509.Certificate, now: datetime) -> Iterator[BrokenRule]:
+    yield from _common_rules(leaf, now)
     usage = _extension(leaf, x509.KeyUsage)
     if usage is None or not usage.critical or usage.value.key_cert_sign:
         yield BrokenRule("key_usage_critical", "error", "expected a critical key usage without keyCertSign")

@@ -12,7 +12,6 @@ and a verifier trusts it only if given this root. No OCSP address is written, be
 """
 
 import hashlib
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,6 +38,7 @@ from provenance.certificate_rules import (
 from provenance.errors import CertificateError
 from provenance.revocation import load_revocation_lists
 from provenance.time_stamping import TimeStampAuthority
+from provenance.whole_file import write_whole
 
 LEAF_DAYS = 365
 ISSUING_CA_DAYS = 5 * 365
@@ -51,6 +51,9 @@ REVOCATION_LISTS = "revoked.crl.pem"
 
 _ROOT, _ISSUING, _CLAIM = "claim_root", "issuing_ca", "claim_signing"
 _TIME_ROOT, _TIME = "time_root", "time_stamping"
+CLAIM_ROOT_NAME, CLAIM_SIGNING_NAME = _ROOT, _CLAIM
+CERTIFICATES = {_ROOT: "issuing", _ISSUING: "issuing", _CLAIM: "claim", _TIME_ROOT: "issuing", _TIME: "time-stamping"}
+"""The certificates of a PKI folder by name, with the kind of rules that each must keep."""
 
 _Key = ec.EllipticCurvePrivateKey
 
@@ -159,7 +162,7 @@ def create_pki(folder: Path, *, organisation: str, now: datetime, country: str =
         _TIME: time_key,
     }
     for name, key in keys.items():
-        _write_key(folder / f"{name}.key", key)
+        write_key(folder / f"{name}.key", key)
     chains = {_ISSUING: [issuing], _CLAIM: [claim, issuing], _TIME: [time_leaf], _TIME_ROOT: [time_root]}
     for name, chain in (chains | {_ROOT: [root]}).items():  # the claim root last: it marks a whole PKI
         _write_certificates(folder / f"{name}.pem", chain)
@@ -169,15 +172,17 @@ def renew_claim_signing(folder: Path, *, now: datetime) -> None:
     """Replace the claim-signing leaf by a new one with a new key, valid from `now` on for a year.
 
     Clips signed before stay valid through their time stamps. Raises CertificateError when the issuing CA has
-    expired or `folder` holds no PKI.
+    expired, the leaf came from an authority outside, or `folder` holds no PKI.
     """
     (issuing,) = read_chain(folder, _ISSUING)
     old = read_chain(folder, _CLAIM)[0]
+    if old.issuer != issuing.subject:
+        raise CertificateError(f"{folder / _CLAIM}.pem: issued outside; ask that authority again (`vasari pki csr`)")
     start = now.astimezone(UTC).replace(microsecond=0) - timedelta(minutes=5)
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = _make_claim_leaf(old.subject, key, issuing, read_key(folder / f"{_ISSUING}.key"), start)
     require_claim_chain([leaf, issuing], now=now)
-    _write_key(folder / f"{_CLAIM}.key", key)
+    write_key(folder / f"{_CLAIM}.key", key)
     _write_certificates(folder / f"{_CLAIM}.pem", [leaf, issuing])
 
 
@@ -216,7 +221,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, start: datetime, 
     )
 
 
-def _key_usage(*, leaf: bool, non_repudiation: bool = False) -> x509.KeyUsage:
+def key_usage(*, leaf: bool, non_repudiation: bool = False) -> x509.KeyUsage:
+    """Of a leaf, or of an authority that signs certificates and revocation lists."""
     return x509.KeyUsage(
         digital_signature=leaf,
         content_commitment=non_repudiation,
@@ -239,7 +245,7 @@ def _make_root(name: x509.Name, start: datetime, days: int) -> tuple[_Key, x509.
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(name, name, key, start, days)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(leaf=False), critical=True)
+    builder = builder.add_extension(key_usage(leaf=False), critical=True)
     return key, builder.sign(key, hashes.SHA256())
 
 
@@ -249,7 +255,7 @@ def _make_issuing_ca(
     builder = _builder(name, root.subject, key, start, ISSUING_CA_DAYS)
     builder = builder.add_extension(_authority_key(root), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_key_usage(leaf=False), critical=True)
+    builder = builder.add_extension(key_usage(leaf=False), critical=True)
     return builder.sign(root_key, hashes.SHA256())
 
 
@@ -259,7 +265,7 @@ def _make_claim_leaf(
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (_authority_key(issuer), False),
         (x509.BasicConstraints(ca=False, path_length=None), True),
-        (_key_usage(leaf=True, non_repudiation=True), True),
+        (key_usage(leaf=True, non_repudiation=True), True),
         (x509.ExtendedKeyUsage([CLAIM_SIGNING_EKU, ExtendedKeyUsageOID.EMAIL_PROTECTION]), False),
         (x509.CertificatePolicies([x509.PolicyInformation(CLAIM_SIGNING_POLICY, None)]), False),
         (_der_extension(ASSURANCE_LEVEL_EXTENSION, core.ObjectIdentifier(ASSURANCE_LEVEL_1)), False),
@@ -277,7 +283,7 @@ def _make_time_leaf(
     builder = _builder(name, issuer.subject, key, start, TIME_LEAF_DAYS)
     builder = builder.add_extension(_authority_key(issuer), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(leaf=True), critical=True)
+    builder = builder.add_extension(key_usage(leaf=True), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
     return builder.sign(issuer_key, hashes.SHA256())
 
@@ -286,24 +292,14 @@ def _der_extension(oid: x509.ObjectIdentifier, value: core.Asn1Value) -> x509.Un
     return x509.UnrecognizedExtension(oid, value.dump())
 
 
-def _write_key(path: Path, key: _Key) -> None:
+def write_key(path: Path, key: _Key) -> None:
+    """A private key as PEM, mode 0600."""
     pem = key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     write_whole(path, pem, mode=0o600)
 
 
 def _write_certificates(path: Path, chain: Sequence[x509.Certificate]) -> None:
     write_whole(path, b"".join(c.public_bytes(Encoding.PEM) for c in chain), mode=0o644)
-
-
-def write_whole(path: Path, content: bytes, *, mode: int) -> None:
-    """Write under a temporary name with `mode` from the first byte on, sync, rename."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _read_pair(folder: Path, name: str) -> tuple[str, _Key]:

@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from provenance.errors import CertificateError
-from provenance.pki import REVOCATION_LISTS, read_chain, read_key, write_whole
+from provenance.pki import REVOCATION_LISTS, read_chain, read_key
 from provenance.revocation import load_revocation_lists
+from provenance.whole_file import write_whole
 
 LIST_DAYS = 30
 """How long a list is good; make it anew before, even when nothing changed."""

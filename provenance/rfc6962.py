@@ -5,7 +5,7 @@ i * 2^l up to (i + 1) * 2^l. Every root and proof is built from O(log n) of them
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from provenance.errors import ProofError
 
@@ -35,6 +35,22 @@ def completed_nodes(index: int, leaf: bytes, read: ReadNode) -> list[tuple[int, 
         level, index = level + 1, index >> 1
         nodes.append((level, index, hashed))
     return nodes
+
+
+def completed_levels(size: int, leaves: Sequence[bytes], read: ReadNode) -> Iterator[tuple[int, int, list[bytes]]]:
+    """What appending many leaves to a tree of `size` completes, level by level: (level, first index, hashes).
+
+    Same nodes as `completed_nodes` one by one, several times faster.
+    """
+    sha256 = hashlib.sha256
+    level, start, hashes = 0, size, list(leaves)
+    while hashes:
+        yield level, start, hashes
+        if start & 1:
+            start, hashes = start - 1, [read(level, start - 1), *hashes]
+        pairs = zip(hashes[::2], hashes[1::2], strict=False)  # a last one without a sibling waits
+        hashes = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+        level, start = level + 1, start >> 1
 
 
 def tree_root(size: int, read: ReadNode) -> bytes:

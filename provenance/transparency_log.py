@@ -1,6 +1,7 @@
 """An append-only log in SQLite: RFC 6962 tree, C2SP checkpoints, one durable transaction per append.
 
-Every hash of a complete subtree is stored once, so an append costs O(1) amortised and a proof O(log n).
+Hashes of complete subtrees of 16 entries and more are stored once, smaller ones follow from the entries: an append
+costs O(1) amortised, a proof O(log n).
 Several threads and processes may append: each append holds the write lock from reading the size to commit.
 A checkpoint is signed only after the tree was shown to extend the last one signed.
 """
@@ -20,10 +21,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from provenance.checkpoint import Checkpoint, sign_checkpoint
 from provenance.errors import LogError, ProofError
 from provenance.rfc6962 import (
-    completed_nodes,
+    completed_levels,
     consistency_path,
     inclusion_path,
     leaf_hash,
+    node_hash,
     tree_root,
     verify_consistency,
 )
@@ -33,6 +35,8 @@ from provenance.tlog_proof import format_log_proof
 
 MAX_ENTRY_BYTES = 65_535  # so that entries fit the tile format's 16-bit length
 MAX_CARRIED_BYTES = 4096
+_STORED_FROM = 4  # level: subtrees of 2**4 entries
+_PAGES_BEFORE_CHECKPOINT = 10_000  # of the write-ahead log: a large group is copied into the database file later
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE entries (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
@@ -60,6 +64,7 @@ class TransparencyLog:
         self._path, self._origin, self._signer = path, origin, signer
         self._lock = threading.RLock()
         self._database = open_database(path, _SCHEMA, version=_SCHEMA_VERSION, error=LogError)
+        self._database.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_BEFORE_CHECKPOINT}")
         with self._write():
             self._database.execute("INSERT OR IGNORE INTO head VALUES (1, ?, 0)", (origin,))
             (kept,) = self._database.execute("SELECT origin FROM head").fetchone()
@@ -97,27 +102,31 @@ class TransparencyLog:
 
     def append_all(self, entries: Sequence[bytes]) -> range:
         """Append several entries in one transaction; returns their indices. All or none are stored."""
+        with self._write():
+            return self._append(entries)
+
+    def append_proven(self, entry: bytes) -> tuple[int, str]:
+        """Append one entry and sign a checkpoint over it in the same durable transaction: its index and proof."""
+        if self._signer is None:
+            raise LogError(f"{self._path}: no signing key is given, so nothing can be proven")
+        with self._write():
+            (index,) = self._append([entry])
+            note = self._sign_checkpoint(self._signer)
+        return index, self._proof(index, note)
+
+    def _append(self, entries: Sequence[bytes]) -> range:
+        """Store entries within the caller's transaction."""
         for entry in entries:
             if len(entry) > MAX_ENTRY_BYTES:
                 raise LogError(f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {len(entry)}; log its digest instead")
-        with self._write():
-            size = self._read_size()
-            nodes: dict[tuple[int, int], bytes] = {}
-
-            def read(level: int, position: int) -> bytes:
-                return nodes.get((level, position)) or self._read_node(level, position)
-
-            for index, entry in enumerate(entries, start=size):
-                for level, position, value in completed_nodes(index, leaf_hash(entry), read):
-                    nodes[level, position] = value
-            self._database.executemany(
-                "INSERT INTO entries VALUES (?, ?)", ((size + i, entry) for i, entry in enumerate(entries))
-            )
-            self._database.executemany(
-                "INSERT INTO nodes VALUES (?, ?, ?)",
-                ((level, at, value) for (level, at), value in nodes.items()),
-            )
-            self._database.execute("UPDATE head SET size = ?", (size + len(entries),))
+        size = self._read_size()
+        leaves = [leaf_hash(entry) for entry in entries]
+        for level, start, hashes in completed_levels(size, leaves, self._read_node):
+            if level >= _STORED_FROM:
+                rows = ((level, start + i, value) for i, value in enumerate(hashes))
+                self._database.executemany("INSERT INTO nodes VALUES (?, ?, ?)", rows)
+        self._database.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(entries, start=size))
+        self._database.execute("UPDATE head SET size = ?", (size + len(entries),))
         return range(size, size + len(entries))
 
     def entry(self, index: int) -> bytes:
@@ -149,6 +158,11 @@ class TransparencyLog:
             self._require_held(new_size)
             return consistency_path(old_size, new_size, self._read_node)
 
+    def subtree_hashes(self, level: int, start: int, count: int) -> list[bytes]:
+        """Hashes of `count` complete subtrees of 2**level entries from number `start` on."""
+        with self._lock:
+            return [self._read_node(level, start + offset) for offset in range(count)]
+
     def checkpoint(self) -> str:
         """A signed checkpoint over all entries, or without a signer the last one signed."""
         with self._lock:
@@ -165,7 +179,9 @@ class TransparencyLog:
 
         An entry of at most `MAX_CARRIED_BYTES` stands in it too, so that a third party can check it without the log.
         """
-        note = self.checkpoint()
+        return self._proof(index, self.checkpoint())
+
+    def _proof(self, index: int, note: str) -> str:
         size = int(note.split("\n", 2)[1])
         if not 0 <= index < size:
             raise LogError(f"{self._path}: the checkpoint covers {size} entries, not entry {index}")
@@ -214,12 +230,26 @@ class TransparencyLog:
         return int(row[0])
 
     def _read_node(self, level: int, position: int) -> bytes:
+        if level < _STORED_FROM:
+            return self._small_subtree(position << level, 1 << level)
         row = self._database.execute(
             "SELECT hash FROM nodes WHERE level = ? AND position = ?", (level, position)
         ).fetchone()
         if row is None:
             raise LogError(f"{self._path}: the tree lacks node {position} of level {level}; the file is damaged")
         return bytes(row[0])
+
+    def _small_subtree(self, start: int, count: int) -> bytes:
+        """Root over `count` entries (a power of two) from `start` on."""
+        rows = self._database.execute(
+            "SELECT entry FROM entries WHERE number >= ? AND number < ? ORDER BY number", (start, start + count)
+        ).fetchall()
+        if len(rows) != count:
+            raise LogError(f"{self._path}: lacks an entry from {start} on; the file is damaged")
+        hashes = [leaf_hash(entry) for (entry,) in rows]
+        while len(hashes) > 1:
+            hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
+        return hashes[0]
 
     def _require_held(self, size: int) -> None:
         held = self._read_size()

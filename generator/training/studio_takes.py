@@ -83,7 +83,10 @@ def load_take(path: Path) -> Take:
     names = ("frames", "mask", "pose", "translation", "expression", "gaze", "landmarks", "visible")
     with safe_open(path, framework="pt") as file:
         about = file.metadata()
-        return Take(path, about["person"], about["kind"], *(file.get_tensor(name) for name in names))
+        tensors = {name: file.get_tensor(name) for name in names}
+    if tensors["frames"].shape[1] != 3:
+        tensors["frames"] = tensors["frames"].permute(0, 3, 1, 2).contiguous()
+    return Take(path, about["person"], about["kind"], **tensors)
 
 
 def find_takes(folder: Path, *, split: str) -> list[Path]:

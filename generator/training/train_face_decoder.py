@@ -90,7 +90,7 @@ class Batch:
     layers: Tensor
     weight: Tensor
     place: HeadPlace
-    named: Tensor
+    change: Tensor  # [N, 55] expression added to the portrait's, gaze turned from the portrait's
 
 
 def draw(examples: list[Example], portraits: int, each: int, rng: torch.Generator) -> Batch:
@@ -123,8 +123,14 @@ def draw(examples: list[Example], portraits: int, each: int, rng: torch.Generato
         torch.cat([e.layers[f] for e, f in zip(picked, frames, strict=True)]).float() / 255,
         torch.cat([e.weight[f] for e, f in zip(picked, frames, strict=True)]).float(),
         places(frames),
-        torch.cat([e.named[f] for e, f in zip(picked, frames, strict=True)]),
+        torch.cat([asked_change(e.named[f], e.named[:1]) for e, f in zip(picked, frames, strict=True)]),
     )
+
+
+def asked_change(named: Tensor, portrait: Tensor) -> Tensor:
+    """What the renderer is asked for: expressions can be added to a portrait's, not taken away."""
+    change = named - portrait
+    return torch.cat([change[:, :53].clamp(min=0), change[:, 53:]], 1)
 
 
 class Networks:
@@ -181,14 +187,15 @@ def small(pictures: Tensor) -> Tensor:
     return F.interpolate(pictures, size=(CODE_PX, CODE_PX), mode="area")
 
 
-def losses(nets: Networks, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+def losses(nets: Networks, batch: Batch, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+    """Weighted parts of the objective; the two that draw a second time take turns, every fourth step each."""
     identity = nets.identity_of(batch.portrait)
     from_other = torch.rand(len(batch.portrait), generator=rng) < 0.4
     canonical = nets.canonical(batch.portrait, batch.portrait_layers, batch.portrait_place)
     second = nets.canonical(batch.other, batch.other_layers, batch.other_place)
     mixed = torch.where(from_other[:, None, None, None, None], second, canonical)
     read = torch.rand(len(batch.owner), 1, generator=rng) < 0.5
-    dynamics = torch.where(read, nets.dynamics_of(batch.target), nets.read_out.code_of(batch.named))
+    dynamics = torch.where(read, nets.dynamics_of(batch.target), by_numbers(nets, batch))
     decoded = nets.decode(mixed[batch.owner], dynamics, identity[batch.owner], batch)
     made = decoded.over(batch.warped)
     error = (made - batch.target).abs() * batch.weight
@@ -204,14 +211,23 @@ def losses(nets: Networks, batch: Batch, rng: torch.Generator) -> dict[str, Tens
         "perceptual": 0.12 * perceptual,
         "cover": 0.02 * (decoded.share * skin).mean(),
     }
-    twin = nets.decode(second[batch.owner], dynamics, identity[batch.owner], batch).over(batch.warped)
-    parts["consistency"] = 1.0 * ((twin - made.detach()).abs() * batch.weight).mean()
-    swapped = dynamics.roll(len(dynamics) // 2, 0)
-    driven = nets.decode(canonical[batch.owner], swapped, identity[batch.owner], batch).over(batch.warped)
-    with torch.autocast("cpu", torch.bfloat16):
-        kept = nets.identity(small(driven)).float()
-    parts["cross_identity"] = 0.05 * (1 - (kept * identity[batch.owner]).sum(1)).mean()
+    if step % 4 == 0:
+        twin = nets.decode(second[batch.owner], dynamics, identity[batch.owner], batch).over(batch.warped)
+        parts["consistency"] = 3.0 * ((twin - made.detach()).abs() * batch.weight).mean()
+    if step % 4 == 2:
+        swapped = dynamics.roll(len(dynamics) // 2, 0)
+        driven = nets.decode(canonical[batch.owner], swapped, identity[batch.owner], batch).over(batch.warped)
+        with torch.autocast("cpu", torch.bfloat16):
+            kept = nets.identity(small(driven)).float()
+        parts["cross_identity"] = 0.15 * (1 - (kept * identity[batch.owner]).sum(1)).mean()
     return parts
+
+
+@torch.no_grad()
+def by_numbers(nets: Networks, batch: Batch) -> Tensor:
+    """Codes as `Renderer` makes them: the portrait's own, changed by what is asked of it."""
+    own = nets.dynamics_of(batch.portrait)[batch.owner]
+    return nets.read_out.changed(own, batch.change)
 
 
 @torch.no_grad()
@@ -225,7 +241,7 @@ def errors(nets: Networks, examples: list[Example]) -> dict[str, float]:
         batch = draw(group, len(group), 4, rng)
         canonical = nets.canonical(batch.portrait, batch.portrait_layers, batch.portrait_place)
         identity = nets.identity_of(batch.portrait)
-        dynamics = nets.read_out.code_of(batch.named)
+        dynamics = by_numbers(nets, batch)
         made = nets.decode(canonical[batch.owner], dynamics, identity[batch.owner], batch).over(batch.warped)
         for column, where in enumerate((batch.weight > 0.6, batch.weight > 1.5)):
             counts[column] += where.sum() * 3
@@ -250,23 +266,28 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    train(parser.parse_args())
+
+
+def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     nets = Networks(args.encoders)
     run = ResumableRun(nets.trained(), args.out, rate=args.rate, steps=args.steps, seed=args.seed)
-    train, test = (load_examples(args.takes, args.priors, split, args.limit) for split in ("train", "test"))
-    print(f"{len(train)} takes to train on, {len(test)} to test on, from step {run.step}", flush=True)
+    known, new = (load_examples(args.takes, args.priors, split, args.limit) for split in ("train", "test"))
+    print(f"{len(known)} takes to train on, {len(new)} to test on, from step {run.step}", flush=True)
     bar = tqdm(initial=run.step, total=args.steps, disable=not sys.stderr.isatty(), unit="step")
     while run.step < args.steps:
         rng = run.generator()
-        parts = losses(nets, draw(train, args.portraits, args.each, rng), rng)
+        parts = losses(nets, draw(known, args.portraits, args.each, rng), rng, run.step)
         run.descend(torch.stack(list(parts.values())).sum())
         bar.update()
         if run.step % args.check == 0 or run.step == args.steps:
-            found = errors(nets, test)
+            found = errors(nets, new)
             run.save({k: round(v, 3) for k, v in found.items()})
-            said = {k: round(float(v), 4) for k, v in parts.items()} | {k: round(v, 2) for k, v in found.items()}
+            said = {k: round(float(v.detach()), 4) for k, v in parts.items()} | {
+                k: round(v, 2) for k, v in found.items()
+            }
             print(run.step, round(run.seconds), said, flush=True)
 
 

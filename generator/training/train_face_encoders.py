@@ -213,7 +213,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first takes of each split")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    train(parser.parse_args())
+
+
+def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     networks: dict[str, nn.Module] = (
@@ -224,9 +227,9 @@ def main() -> None:
     for net in networks.values():
         net.to(memory_format=torch.channels_last)
     run = ResumableRun(networks, args.out, rate=args.rate, steps=args.steps, seed=args.seed)
-    train, test = (load_frames(args.takes, split, args.limit) for split in ("train", "test"))
-    print(f"{args.what}: {len(train)} frames to train on, {len(test)} to test on, from step {run.step}", flush=True)
-    (train_motion if args.what == "motion" else train_identity)(run, train, test, args)
+    known, new = (load_frames(args.takes, split, args.limit) for split in ("train", "test"))
+    print(f"{args.what}: {len(known)} frames to train on, {len(new)} to test on, from step {run.step}", flush=True)
+    (train_motion if args.what == "motion" else train_identity)(run, known, new, args)
 
 
 if __name__ == "__main__":

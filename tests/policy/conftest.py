@@ -37,6 +37,7 @@ from policy import (
     Decision,
     GenerationRequest,
     ReleasePipeline,
+    SoftwareAuthenticator,
     seal_weights,
     sign_request,
     thumbprint,
@@ -44,6 +45,7 @@ from policy import (
 from policy.broker import WorkerKey
 from policy.media_facts import MediaFacts, inspect_media
 
+SUBJECT = "Synthetic Person"
 START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 DEMO = Path(__file__).resolve().parents[2] / "vasari" / "demo"
 
@@ -125,12 +127,15 @@ class GateSimulator:
         self.gate = self.authority.gate(inspect=inspect_once)
         self.researcher = Ed25519PrivateKey.generate()
         self.accreditation = self.authority.accredit(self.researcher.public_key(), researcher="R. Example")
+        self.device = SoftwareAuthenticator.create()
+        self.authority.enrol_subject(SUBJECT, self.device.credential)
         self.portrait = demo_portrait()
         self.audio = tone_burst_wav()
 
     def terms(self, **changes: Any) -> ConsentTerms:
         terms = ConsentTerms(
-            subject="Synthetic Person",
+            subject=SUBJECT,
+            adult=True,
             portrait=self.portrait,
             researcher_jkt=thumbprint(self.researcher),
             purposes=("detector-evaluation",),
@@ -138,7 +143,7 @@ class GateSimulator:
         return replace(terms, **changes)
 
     def consent(self, **changes: Any) -> str:
-        return self.authority.issue_consent(self.terms(**changes))
+        return self.authority.issue_consent(self.terms(**changes), self.device)
 
     def request(self, consent: str | None = None, **changes: Any) -> GenerationRequest:
         """A request that is fine unless something is changed; the proof is made for what is asked."""

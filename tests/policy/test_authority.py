@@ -158,6 +158,6 @@ def test_everything_is_there_after_reopening(simulator: GateSimulator) -> None:
 
 
 def test_a_damaged_state_file_is_named(simulator: GateSimulator) -> None:
-    (simulator.state / "authority.json").write_bytes(b'{"schema":1,"extra":2}')
+    (simulator.state / "authority.json").write_bytes(b'{"schema":2,"extra":2}')
     with pytest.raises(StateError, match=r"authority\.json: damaged"):
         Authority.open(simulator.state)

@@ -12,9 +12,12 @@ from policy import strict_jws
 from policy.consent_token import PURPOSES, ConsentClaims, sign_consent, verify_consent
 from policy.errors import TokenError
 from policy.keys import thumbprint
+from policy.subject_device import SoftwareAuthenticator
+from policy.webauthn import RelyingParty
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEYS = {thumbprint(KEY): KEY.public_key()}
+SUBJECT, PARTY = SoftwareAuthenticator.create(), RelyingParty(id="localhost", origins=["http://localhost"])
 HASH, JKT = "ab" * 32, "A" * 43
 CLAIMS: dict[str, Any] = {
     "iss": "urn:r",
@@ -29,8 +32,9 @@ CLAIMS: dict[str, Any] = {
             "type": "likeness_generation",
             "model": f"sha256:{HASH}",
             "purposes": ["detector-evaluation"],
-            "portrait": {"sha256": HASH, "pixels_sha256": HASH},
-            "audio": {"mode": "any", "sha256": []},
+            "portrait": {"sha256": HASH, "pixels_sha256": HASH, "face": None},
+            "audio": {"mode": "any", "sha256": [], "voice": "any"},
+            "script": {"mode": "any", "sha256": [], "languages": []},
             "video": {"max_width": 512, "max_height": 512, "max_fps": 25, "max_seconds": 30},
             "total_seconds": 150,
             "uses": 5,
@@ -39,6 +43,16 @@ CLAIMS: dict[str, Any] = {
     "cnf": {"jkt": JKT},
     "status": {"status_list": {"idx": 412, "uri": "urn:r/status/1"}},
     "evidence": {"record": f"sha256:{HASH}"},
+    "delegation": {"max_depth": 0},
+    "subject": {
+        "adult": True,
+        "language": "en",
+        "notice": f"sha256:{HASH}",
+        "nonce": JKT,
+        "proposed_at": 1,
+        "key": SUBJECT.credential.public_key,
+        "assertion": SUBJECT.sign(bytes(32), PARTY).model_dump(),
+    },
 }
 
 
@@ -60,7 +74,7 @@ def test_a_signed_consent_reads_back_as_it_was() -> None:
     claims = ConsentClaims.model_validate(CLAIMS)
     token = sign_consent(claims, KEY)
     assert verify_consent(token, KEYS) == claims
-    assert len(token) < 2048
+    assert len(token) < 4096
 
 
 VIDEO = "authorization_details.0.video"
@@ -89,6 +103,15 @@ DETAIL = "authorization_details.0"
         (f"{DETAIL}.portrait.sha256", HASH.upper()),
         (f"{DETAIL}.portrait.pixels_sha256", ...),
         (f"{DETAIL}.audio.mode", "all"),
+        (f"{DETAIL}.audio.mode", "hash-list"),
+        (f"{DETAIL}.audio.sha256", [HASH]),
+        (f"{DETAIL}.audio.voice", "own-recording"),
+        (f"{DETAIL}.script", {"mode": "hash-list", "sha256": [HASH], "languages": []}),
+        (f"{DETAIL}.script.languages", ["english"]),
+        ("delegation.max_depth", 5),
+        ("subject.adult", 1),
+        ("subject.key", "short"),
+        ("subject.assertion.signature", ""),
         ("authorization_details", []),
         ("authorization_details", CLAIMS["authorization_details"] * 2),
         ("sub", "Ada Lovelace"),

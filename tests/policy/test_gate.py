@@ -147,7 +147,9 @@ def test_a_consent_for_another_portrait_by_one_pixel(simulator: GateSimulator, r
     pixels = demo_pixels()
     pixels[0, 0, 0] ^= 1
     consent = simulator.consent()
-    refused(simulator.request(consent, portrait=png(pixels)), {"consent.other_portrait"}, consent)
+    refused(
+        simulator.request(consent, portrait=png(pixels)), {"consent.other_portrait", "consent.other_pixels"}, consent
+    )
 
 
 def test_a_consent_of_another_researcher(simulator: GateSimulator, refused: Refusals) -> None:
@@ -168,7 +170,7 @@ def test_a_consent_for_another_purpose(simulator: GateSimulator, refused: Refusa
 
 def test_a_consent_for_another_gate(simulator: GateSimulator, refused: Refusals) -> None:
     consent = simulator.consent(audience="urn:vasari:gate:elsewhere")
-    refused(simulator.request(consent), {"consent.other_gate"}, consent)
+    refused(simulator.request(consent), {"consent.other_gate", "consent.subject_not_enrolled"}, consent)
 
 
 def test_a_recording_longer_than_allowed(simulator: GateSimulator, refused: Refusals) -> None:
@@ -344,7 +346,7 @@ def test_controls_out_of_range_are_refused_before_signing_and_at_the_gate(
 
 
 def refused_with_portrait(simulator: GateSimulator, refused: Refusals, portrait: bytes, rules: set[str]) -> None:
-    consent = simulator.consent(portrait=portrait) if rules != {"portrait.unreadable"} else simulator.consent()
+    consent = simulator.consent() if "portrait.unreadable" in rules else simulator.consent(portrait=portrait)
     refused(simulator.request(consent, portrait=portrait), rules, consent)
 
 
@@ -365,7 +367,7 @@ def test_a_portrait_of_twenty_pixels(simulator: GateSimulator, refused: Refusals
 
 @pytest.mark.parametrize("portrait", [b"", b"no picture", tone_burst_wav()], ids=["empty", "text", "sound"])
 def test_a_portrait_that_is_no_picture(simulator: GateSimulator, refused: Refusals, portrait: bytes) -> None:
-    refused_with_portrait(simulator, refused, portrait, {"portrait.unreadable"})
+    refused_with_portrait(simulator, refused, portrait, {"portrait.unreadable", "consent.other_portrait"})
 
 
 @pytest.mark.parametrize(
@@ -397,6 +399,7 @@ def test_no_log_no_release(simulator: GateSimulator, monkeypatch: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(simulator.authority.log, "append", full)
+    monkeypatch.setattr(simulator.authority.log, "append_proven", full)
     decision = simulator.decide(simulator.request(consent))
     assert [denial.rule_id for denial in decision.denials] == ["log.unavailable"]
     assert not decision.allowed

@@ -9,8 +9,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from media import read_frames
-from policy import Authority, ConsentTerms, Controls, read_sealed_header, sign_request, thumbprint
-from policy.authority import SHIPPED_WEIGHTS
+from policy import (
+    Authority,
+    ConsentTerms,
+    Controls,
+    SoftwareAuthenticator,
+    read_sealed_header,
+    sign_request,
+    thumbprint,
+)
+from policy.state_folder import SHIPPED_WEIGHTS
 from provenance import verify_clip
 from tests.policy.conftest import demo_portrait, inspect_once, pipeline_of, speech_wav
 
@@ -22,8 +30,13 @@ def test_the_shipped_weights_make_a_moving_signed_clip(tmp_path: Path) -> None:
     with Authority.create(tmp_path / "state", organisation="Test Lab", now=now) as authority:
         assert authority.identity.model_digest == read_sealed_header(SHIPPED_WEIGHTS).model_digest
         accreditation = authority.accredit(researcher.public_key(), researcher="R. Example")
+        device = SoftwareAuthenticator.create()
+        authority.enrol_subject("Synthetic Person", device.credential)
         consent = authority.issue_consent(
-            ConsentTerms("Synthetic Person", portrait, thumbprint(researcher), ("demonstration",), max_seconds=5)
+            ConsentTerms(
+                "Synthetic Person", portrait, thumbprint(researcher), ("demonstration",), adult=True, max_seconds=5
+            ),
+            device,
         )
         inspect_once(portrait, audio)
         request = sign_request(

@@ -14,6 +14,8 @@ from pathlib import Path
 import pymerkle
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from provenance import (
     LogError,
@@ -25,6 +27,7 @@ from provenance import (
     verify_log_export,
     verify_log_proof,
 )
+from provenance.rfc6962 import completed_levels, completed_nodes
 from provenance.transparency_log import MAX_ENTRY_BYTES
 
 ORIGIN = "log.example.org/vasari"
@@ -94,7 +97,7 @@ def test_the_files_are_for_their_owner_only(tmp_path: Path) -> None:
 
 def test_entries_can_be_neither_changed_nor_deleted(tmp_path: Path) -> None:
     with open_log(tmp_path / "log.sqlite") as log:
-        log.append(b"entry")
+        log.append_all([b"entry"] * 16)
     database = sqlite3.connect(tmp_path / "log.sqlite")
     for statement in ("UPDATE entries SET entry = x'00'", "DELETE FROM entries", "DELETE FROM nodes"):
         with pytest.raises(sqlite3.IntegrityError, match="append only"):
@@ -102,28 +105,46 @@ def test_entries_can_be_neither_changed_nor_deleted(tmp_path: Path) -> None:
     database.close()
 
 
-def test_no_checkpoint_is_signed_over_a_rewritten_tree(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [3, 16, 35])
+def test_no_checkpoint_is_signed_over_a_rewritten_tree(size: int, tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite"
     with open_log(path) as log:
-        log.append_all([b"1", b"2", b"3"])
+        log.append_all([b"%d" % n for n in range(size)])
         log.checkpoint()
+    with open_log(tmp_path / "forged.sqlite") as forged:
+        forged.append_all([b"forged", *(b"%d" % n for n in range(1, size))])
     database = sqlite3.connect(path)
-    database.execute("DROP TRIGGER nodes_stay")
-    for index, entry in enumerate([b"forged", b"2"]):
-        database.execute("UPDATE nodes SET hash = ? WHERE level = 0 AND position = ?", (leaf_hash(entry), index))
-    database.execute("UPDATE nodes SET hash = ? WHERE level = 1", (bytes(32),))
+    for name in ("nodes_stay", "nodes_keep", "entries_stay"):
+        database.execute(f"DROP TRIGGER {name}")
+    database.execute("UPDATE entries SET entry = ? WHERE number = 0", (b"forged",))
+    database.execute("ATTACH ? AS forged", (str(tmp_path / "forged.sqlite"),))
+    database.execute("DELETE FROM nodes")
+    database.execute("INSERT INTO nodes SELECT * FROM forged.nodes")
     database.commit()
     database.close()
     with open_log(path) as log:
-        log.append(b"4")
+        log.append(b"next")
         with pytest.raises(LogError, match="does not extend"):
             log.checkpoint()
+
+
+def test_a_missing_entry_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite"
+    with open_log(path) as log:
+        log.append_all([b"1", b"2", b"3"])
+    database = sqlite3.connect(path)
+    database.execute("DROP TRIGGER entries_keep")
+    database.execute("DELETE FROM entries WHERE number = 1")
+    database.commit()
+    database.close()
+    with open_log(path) as log, pytest.raises(LogError, match="damaged"):
+        log.append(b"4")
 
 
 def test_a_damaged_tree_is_named_and_not_extended(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite"
     with open_log(path) as log:
-        log.append(b"1")
+        log.append_all([b"%d" % n for n in range(16)])
     database = sqlite3.connect(path)
     database.execute("DROP TRIGGER nodes_keep")
     database.execute("DELETE FROM nodes")
@@ -131,8 +152,8 @@ def test_a_damaged_tree_is_named_and_not_extended(tmp_path: Path) -> None:
     database.close()
     with open_log(path) as log:
         with pytest.raises(LogError, match="damaged"):
-            log.append(b"2")
-        assert log.size == 1
+            log.append_all([b"more"] * 16)
+        assert log.size == 16
 
 
 def test_without_a_key_the_last_signed_checkpoint_is_served(tmp_path: Path) -> None:
@@ -284,3 +305,24 @@ def test_a_killed_writer_loses_nothing_it_reported(tmp_path: Path) -> None:
     assert check_whole(path, size) == [b"killed %d" % number for number in range(size)]
     with open_log(path) as log:
         assert log.append(b"after") == size
+
+
+@given(st.integers(0, 40), st.integers(1, 40))
+def test_many_leaves_complete_the_nodes_that_single_ones_do(before: int, added: int) -> None:
+    nodes: dict[tuple[int, int], bytes] = {}
+
+    def read(level: int, position: int) -> bytes:
+        return nodes[level, position]
+
+    def add(index: int) -> None:
+        for level, position, value in completed_nodes(index, leaf_hash(b"%d" % index), read):
+            nodes[level, position] = value
+
+    for index in range(before):
+        add(index)
+    at_once = completed_levels(before, [leaf_hash(b"%d" % index) for index in range(before, before + added)], read)
+    made = {(level, start + i): value for level, start, hashes in at_once for i, value in enumerate(hashes)}
+    known = set(nodes)
+    for index in range(before, before + added):
+        add(index)
+    assert made == {place: value for place, value in nodes.items() if place not in known}

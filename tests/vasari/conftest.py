@@ -37,7 +37,8 @@ class Lab:
         """A consent for the demo portrait, on terms that `options` add to."""
         out = self.folder / name
         result = self.run(
-            "consent", "issue", "--subject", "Nobody", "--portrait", PORTRAIT, "--grantee", self.folder / "key.pem",
+            "consent", "issue", "--subject", "Nobody", "--subject-key", self.folder / "subject.device", "--adult",
+            "--portrait", PORTRAIT, "--grantee", self.folder / "key.pem",
             "--purpose", "demonstration", "--out", out, *options,
         )  # fmt: skip
         assert result.exit_code == 0, result.stderr
@@ -62,6 +63,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         "--out", made.folder / "accreditation.jwt",
     )  # fmt: skip
     assert accredited.exit_code == 0, accredited.stderr
+    enrolled = made.run("consent", "enrol", "--subject", "Nobody", "--subject-key", made.folder / "subject.device")
+    assert enrolled.exit_code == 0, enrolled.stderr
     shorten_voice(VOICE, made.folder / "voice.wav", 2.4)
     return made
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.vasari.conftest import Lab
+from vasari.cli.demo import PORTRAIT
 from vasari.cli.session import Exit
 
 
@@ -51,7 +52,8 @@ def test_tokens_are_never_overwritten(lab: Lab) -> None:
     consent = lab.issue("once.jwt")
     before = consent.read_bytes()
     again = lab.run(
-        "consent", "issue", "--subject", "x", "--portrait", lab.folder / "voice.wav", "--grantee",
+        "consent", "issue", "--subject", "Nobody", "--subject-key", lab.folder / "subject.device", "--adult",
+        "--portrait", lab.folder / "voice.wav", "--grantee",
         lab.folder / "key.pem", "--purpose", "demonstration", "--out", consent,
     )  # fmt: skip
     assert again.exit_code == Exit.USAGE
@@ -83,7 +85,8 @@ def test_a_researcher_is_named_by_their_accreditation_without_showing_a_key(lab:
     forged = tmp_path / "forged.jwt"
     forged.write_text((lab.folder / "accreditation.jwt").read_text().strip()[:-4] + "AAAA")
     refused = lab.run(
-        "consent", "issue", "--subject", "x", "--portrait", forged, "--grantee", forged, "--purpose", "demonstration",
+        "consent", "issue", "--subject", "Nobody", "--subject-key", lab.folder / "subject.device", "--adult",
+        "--portrait", forged, "--grantee", forged, "--purpose", "demonstration",
         "--out", tmp_path / "never.jwt",
     )  # fmt: skip
     assert refused.exit_code == Exit.VERIFICATION_FAILED
@@ -274,3 +277,94 @@ def test_a_file_that_is_no_clip_is_bad_media(lab: Lab, tmp_path: Path) -> None:
     result = lab.run("verify", path)
     assert result.exit_code == Exit.BAD_MEDIA
     assert "notes.mp4" in result.stderr
+
+
+def test_a_passkey_signs_what_was_proposed(lab: Lab, tmp_path: Path) -> None:
+    from policy import RelyingParty, SoftwareAuthenticator
+    from policy.canonical import b64url_decode
+
+    browser = SoftwareAuthenticator.create()
+    credential = tmp_path / "passkey.json"
+    credential.write_text(json.dumps(vars(browser.credential)))
+    assert lab.run("consent", "enrol", "--subject", "P. Key", "--credential", credential).exit_code == 0
+    statement, answer, token = tmp_path / "statement.json", tmp_path / "answer.json", tmp_path / "consent.jwt"
+    proposed = lab.run(
+        "consent", "propose", "--credential-id", browser.credential.credential_id, "--subject", "P. Key", "--adult",
+        "--portrait", PORTRAIT, "--grantee", lab.folder / "key.pem", "--purpose", "demonstration", "--out", statement,
+    )  # fmt: skip
+    assert proposed.exit_code == 0, proposed.stderr
+    asked = json.loads(statement.read_text())
+    assert asked["notice"] in proposed.stdout
+    party = RelyingParty(id=asked["publicKey"]["rpId"], origins=asked["origins"])
+    signed = browser.sign(b64url_decode(asked["publicKey"]["challenge"]), party)
+    answer.write_text(signed.model_copy(update={"signature": "A" * 90}).model_dump_json())
+    accept = ("consent", "accept", "--statement", statement, "--assertion", answer, "--out", token)
+    assert lab.run(*accept).exit_code == Exit.VERIFICATION_FAILED
+    answer.write_text(signed.model_dump_json())
+    assert lab.run(*accept).exit_code == 0
+    assert lab.json("consent", "show", token)["standing"] == "valid"
+
+
+def test_a_suspended_consent_comes_back_and_every_step_has_a_receipt(lab: Lab, tmp_path: Path) -> None:
+    consent, receipt = lab.issue("suspended.jwt"), tmp_path / "receipt.json"
+    assert lab.json("consent", "suspend", consent)["event"] == "consent.suspended"
+    assert lab.json("consent", "show", consent)["standing"] == "suspended"
+    assert lab.run("consent", "reinstate", consent, "--receipt", receipt).exit_code == 0
+    assert json.loads(receipt.read_text())["log_proof"].startswith("c2sp.org/tlog-proof@v1")
+    assert lab.json("consent", "show", consent)["standing"] == "valid"
+    lab.run("consent", "withdraw", consent)
+    assert lab.run("consent", "reinstate", consent).exit_code == Exit.USAGE
+    states = [event["state"] for event in lab.json("consent", "record", consent)["events"]]
+    assert states == ["given", "suspended", "reinstated", "withdrawn"]
+
+
+def test_people_list_and_withdraw_what_is_theirs_with_their_device_alone(lab: Lab, tmp_path: Path) -> None:
+    device = tmp_path / "own.device"
+    assert lab.run("consent", "enrol", "--subject", "Own Person", "--subject-key", device).exit_code == 0
+    own = lab.issue("own.jwt", "--subject", "Own Person", "--subject-key", device)
+    listed = lab.json("consent", "uses", "--subject-key", device, "--out", tmp_path / "proofs")
+    assert [one["consent"] for one in listed["consents"]] == [lab.json("consent", "show", own)["consent"]]
+    assert (tmp_path / "proofs" / "log.vkey").exists()
+    assert lab.json("consent", "withdraw", "--all", "--subject-key", device)["event"] == "consent.withdrawn"
+    assert lab.json("consent", "show", own)["standing"] == "withdrawn"
+    assert lab.run("consent", "withdraw").exit_code == Exit.USAGE
+
+
+def test_a_withdrawn_accreditation_asks_in_vain(lab: Lab, tmp_path: Path) -> None:
+    token, consent = tmp_path / "other.jwt", lab.issue("accredited.jwt")
+    assert lab.run("accredit", "--name", "R", "--key", lab.folder / "key.pem", "--out", token).exit_code == 0
+    assert lab.json("accredit", "suspend", token)["event"] == "accreditation.suspended"
+    assert lab.json("accredit", "reinstate", token)["event"] == "accreditation.reinstated"
+    assert lab.json("accredit", "withdraw", token)["event"] == "accreditation.withdrawn"
+    refused = lab.generate(tmp_path / "clip.mp4", consent, "--accreditation", token, "--json")
+    assert [reason["rule"] for reason in json.loads(refused.stdout)["denials"]] == ["accreditation.revoked"]
+    assert lab.run("accredit").exit_code == Exit.USAGE
+
+
+def test_a_consent_handed_on_is_refused_to_everyone_but_its_receiver(lab: Lab, tmp_path: Path) -> None:
+    consent, hop, key = lab.issue("handed.jwt", "--delegation-depth", 1), tmp_path / "hop.jwt", tmp_path / "d.pem"
+    assert lab.run("accredit", "--name", "D", "--key", key, "--out", tmp_path / "d.jwt").exit_code == 0
+    delegate = ("consent", "delegate", consent, "--key", lab.folder / "key.pem", "--to", tmp_path / "d.jwt")
+    assert lab.run(*delegate, "--uses", 6, "--out", hop).exit_code == Exit.VERIFICATION_FAILED
+    assert lab.run(*delegate, "--uses", 1, "--out", hop).exit_code == 0
+    refused = lab.generate(tmp_path / "clip.mp4", consent, "--delegation", hop, "--json")
+    assert [reason["rule"] for reason in json.loads(refused.stdout)["denials"]] == ["delegation.other_holder"]
+
+
+def test_a_refusal_names_the_way_out_and_can_be_explained_from_the_log(lab: Lab, tmp_path: Path) -> None:
+    consent = lab.issue("explained.jwt")
+    result = lab.generate(tmp_path / "clip.mp4", consent, "--fps", 24, "--json")
+    answer = json.loads(result.stdout)
+    assert answer["way_out"] == [{"who": "researcher", "what": "Ask for 25 frames per second."}]
+    assert answer["way_out_sufficient"]
+    assert answer["appeal"] in result.stderr
+    for name in (answer["decision"], answer["log_index"]):
+        explained = lab.json("policy", "explain", name)
+        assert explained["identical"]
+        assert [denial["rule_id"] for denial in explained["denials"]] == ["request.frame_rate"]
+    cases = tmp_path / "cases.json"
+    cases.write_text(json.dumps({"cases": [lab.json("policy", "explain", answer["decision"], "--facts")["case"]]}))
+    assert lab.run("policy", "test", cases).exit_code == Exit.OK
+    cases.write_text(cases.read_text().replace('"expect": ["request.frame_rate"]', '"expect": []'))
+    assert lab.run("policy", "test", cases).exit_code == Exit.VERIFICATION_FAILED
+    assert lab.run("policy", "explain", "0" * 32).exit_code == Exit.NOTHING_FOUND

@@ -5,10 +5,14 @@ import click
 import vasari
 from vasari.cli.accredit import accredit
 from vasari.cli.consent import consent
+from vasari.cli.consent_signing import accept, delegate, enrol, lost, propose
+from vasari.cli.consent_status import erase, record, reinstate, suspend, uses, withdraw
 from vasari.cli.demo import demo
 from vasari.cli.generate import generate
 from vasari.cli.init import init
 from vasari.cli.log import log
+from vasari.cli.pki import pki
+from vasari.cli.policy import policy
 from vasari.cli.scan import scan
 from vasari.cli.seal import seal
 from vasari.cli.session import EXIT_CODES_HELP
@@ -32,8 +36,12 @@ def cli() -> None:
     """
 
 
-for command in (init, consent, accredit, generate, verify, scan, log, seal, demo):
+for command in (init, consent, accredit, generate, verify, scan, log, policy, pki, seal, demo):
     cli.add_command(command)
+
+
+for command in (enrol, propose, accept, delegate, lost, withdraw, suspend, reinstate, uses, record, erase):
+    consent.add_command(command)
 
 
 def main() -> None:

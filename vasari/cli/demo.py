@@ -15,6 +15,7 @@ import click
 
 from vasari.cli.accredit import accredit_researcher
 from vasari.cli.consent import issue_consent
+from vasari.cli.consent_signing import enrol_subject
 from vasari.cli.generate import Wanted, release_clip
 from vasari.cli.init import create_authority
 from vasari.cli.session import CommandError, Exit, Session, progress, styled, table, with_session
@@ -28,6 +29,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "demo"
 PORTRAIT, VOICE = SHIPPED / "portrait.png", SHIPPED / "voice.flac"
 MARKER = ".made-by-vasari-demo"
 PURPOSE = "demonstration"
+PERSON = "Synthetic demo person"
 LOOK = Wanted(gaze=(0.0, 0.0), distance=1.0, emotion=("happy", 0.3), head_motion=1.0, blink_rate=17.0, seed=7, fps=25)
 
 
@@ -93,7 +95,7 @@ def prepare_folder(out: Path) -> None:
 def _make(steps: Steps, out: Path, clip: Path, seconds: float | None) -> None:
     """Authority, accreditation, consent, clip."""
     state, key = out / "state", out / "researcher.pem"
-    consent, accreditation = out / "consent.jwt", out / "accreditation.jwt"
+    consent, device, accreditation = out / "consent.jwt", out / "subject.device", out / "accreditation.jwt"
     voice = VOICE if seconds is None else shorten_voice(VOICE, out / "voice.wav", seconds)
     steps.run(
         "Make a local authority",
@@ -108,10 +110,17 @@ def _make(steps: Steps, out: Path, clip: Path, seconds: float | None) -> None:
         lambda made: f"key {made['thumbprint'][:12]}…, until {made['valid_until']}",
     )
     steps.run(
+        "Enrol the person's device",
+        lambda: enrol_subject(state, subject=PERSON, subject_key=device),
+        lambda made: "a key of their own, without which nobody can consent in their name",
+    )
+    steps.run(
         "Issue the person's consent",
         lambda: issue_consent(
             state,
-            subject="Synthetic demo person",
+            subject=PERSON,
+            subject_key=device,
+            adult=True,
             portrait=PORTRAIT,
             grantee=key,
             purpose=(PURPOSE,),

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from vasari.cli.consent_terms import read_script
 from vasari.cli.session import FILE, CommandError, Session, progress, styled, table, with_session
 from vasari.cli.token_file import only_purpose, read_token
 from vasari.cli.whole_file import write_text
@@ -78,6 +79,9 @@ class Wanted:
 @click.option("--accreditation", type=FILE, help="Your accreditation token; without it the gate refuses.")
 @click.option("--key", type=FILE, required=True, help="Your key file; proves that the tokens are yours.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The clip, an MP4 file.")
+@click.option("--delegation", type=FILE, multiple=True, help="The hops if it was handed on, in order. Repeatable.")
+@click.option("--script", type=FILE, help="The text that is spoken; needed where the consent lists texts.")
+@click.option("--language", default="", help="The language that is spoken; needed where the consent names some.")
 @click.option("--purpose", help="One of the consent's purposes; may be left out when the consent names only one.")
 @click.option("--gaze", type=GazeParam(), default="0,0", show_default=True, help="Where to look, in degrees.")
 @click.option("--distance", type=float, default=1.0, show_default=True, help="Head distance; 1 is the portrait's.")
@@ -103,6 +107,9 @@ def generate(
     purpose: str | None,
     receipt: Path | None,
     overwrite: bool,
+    delegation: tuple[Path, ...],
+    script: Path | None,
+    language: str,
     **look: Any,
 ) -> None:
     """Make a talking clip, watermarked, signed and logged, if consent and accreditation allow it.
@@ -128,6 +135,9 @@ def generate(
         purpose=purpose,
         wanted=Wanted(**look),
         overwrite=overwrite,
+        delegations=delegation,
+        script=script,
+        language=language,
     )
     if receipt is not None:
         write_text(receipt, json.dumps(released, indent=1) + "\n")
@@ -146,6 +156,9 @@ def release_clip(
     purpose: str | None,
     wanted: Wanted,
     overwrite: bool = False,
+    delegations: tuple[Path, ...] = (),
+    script: Path | None = None,
+    language: str = "",
 ) -> dict[str, Any]:
     """Ask the gate and run the release; the receipt as JSON members. Raises `policy.Refused` with all reasons."""
     from policy import (
@@ -172,6 +185,9 @@ def release_clip(
             controls=controls(wanted),
             seed=wanted.seed,
             fps=wanted.fps,
+            delegations=[read_token(path) for path in delegations],
+            script=read_script(script) if script is not None else "",
+            language=language,
             framing=Framing(wanted.face, wanted.frame, wanted.shoulders),
         )
         with progress("generating", unit="frame") as bar:

@@ -1,14 +1,19 @@
 """`vasari log`: read the transparency log, take proofs out of it, check them offline."""
 
 import json
+from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vasari.cli.session import FILE, CommandError, Exit, Session, moment, styled, table, with_session
 from vasari.cli.whole_file import write_bytes, write_text
 from vasari.plain_text import printable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MOST_SHOWN = 20
 
@@ -99,14 +104,200 @@ def check(session: Session, proof: Path, entry: Path, key: Path) -> None:
     session.result(checked, [styled("The proof holds", fg="green", bold=True), *table(rows)])
 
 
-def check_proof(proof: Path, entry: Path, key: Path) -> dict[str, Any]:
-    """Where the entry stands in which log; raises CommandError when the proof does not hold."""
-    from provenance import ProofError, parse_log_key, verify_log_proof
+@log.command(short_help="Write the whole log into a file.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="JSON lines; made new.")
+@with_session
+def export(session: Session, out: Path) -> None:
+    """Write every entry and a signed checkpoint into one file, which `vasari log verify` checks anywhere.
+
+    \b
+    Example:
+      vasari log export --out log.jsonl
+    """
+    from policy import Authority
+
+    text = StringIO()
+    with Authority.open(session.state) as authority:
+        size = authority.log.export(text)
+    write_text(out, text.getvalue())
+    session.result({"export": str(out), "entries": size}, [f"{size} entries in {out}"])
+
+
+@log.command(short_help="Write the log as tiles for a web server.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to serve.")
+@with_session
+def tiles(session: Session, out: Path) -> None:
+    """Write the log as static files in the public tile format; run again after it grew.
+
+    \b
+    Example:
+      vasari log tiles --out /srv/log
+    """
+    from policy import Authority
+    from provenance import export_tiles
+
+    with Authority.open(session.state) as authority:
+        checkpoint = export_tiles(authority.log, out)
+    data = {"folder": str(out), "entries": checkpoint.size, "root": checkpoint.root.hex()}
+    session.result(data, table(data.items()))
+
+
+@log.command(short_help="Check a whole log offline.")
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.option("--key", type=FILE, required=True, help="The log's public key (name+hash+base64).")
+@click.option("--since", type=FILE, help="An older checkpoint of this log: must be extended, not rewritten.")
+@click.option("--witness", "witnesses", type=FILE, multiple=True, help="Key of a witness that must have cosigned.")
+@with_session
+def verify(session: Session, source: Path, key: Path, since: Path | None, witnesses: tuple[Path, ...]) -> None:
+    """Check a whole log offline: SOURCE is a file of `vasari log export` or a folder of tiles.
+
+    Every entry is hashed, the root recomputed and compared with the signed checkpoint. Exit code 5 if anything differs.
+
+    \b
+    Example:
+      vasari log verify log.jsonl --key log.vkey --since kept.checkpoint
+    """
+    checked = verify_log(source, key, since, witnesses)
+    rows = [(name.replace("_", " "), value) for name, value in checked.items() if name != "witnesses"]
+    rows += [(f"witness {name}", time) for name, time in checked["witnesses"].items()]
+    session.result(checked, [styled("The log holds", fg="green", bold=True), *table(rows)])
+
+
+def verify_log(source: Path, key: Path, since: Path | None, witnesses: tuple[Path, ...]) -> dict[str, Any]:
+    """What the log's checkpoint says, checked against every entry; raises CommandError when something differs."""
+    from provenance import LogError, ProofError, verify_checkpoint, verify_cosignatures, verify_log_export, verify_tiles
+
+    origin, public_key = _read_log_key(key)
+    try:
+        known = dict(_read_witness_key(path) for path in witnesses)
+        older = verify_checkpoint(_text(since), origin=origin, public_key=public_key) if since else None
+        if source.is_dir():
+            checkpoint = verify_tiles(source, origin=origin, public_key=public_key, since=older)
+            note = _text(source / "checkpoint")
+        else:
+            lines = _text(source).splitlines()
+            checkpoint = verify_log_export(lines, origin=origin, public_key=public_key, since=older)
+            note = json.loads(lines[-1])["checkpoint"]
+        seen = verify_cosignatures(note, known)
+    except (ProofError, LogError) as error:
+        raise CommandError(f"the log does not hold: {error}", Exit.VERIFICATION_FAILED) from error
+    if missing := sorted(set(known) - set(seen)):
+        raise CommandError(f"the checkpoint is not cosigned by {', '.join(missing)}", Exit.VERIFICATION_FAILED)
+    return {
+        "holds": True,
+        "origin": origin,
+        "entries": checkpoint.size,
+        "root": checkpoint.root.hex(),
+        "extends": older.size if older else None,
+        "witnesses": {name: time.isoformat() for name, time in sorted(seen.items())},
+    }
+
+
+@log.command(short_help="Ask a witness to cosign the checkpoint.")
+@click.option("--seen", type=FILE, help="The checkpoint that the witness saw last; none the first time.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The request.")
+@with_session
+def request(session: Session, seen: Path | None, out: Path) -> None:
+    """Write the request with which a witness is asked to cosign: old size, consistency proof, new checkpoint.
+
+    \b
+    Example:
+      vasari log request --seen kept.checkpoint --out request.txt
+    """
+    from policy import Authority
+    from provenance import ProofError, format_witness_request, verify_checkpoint
+
+    with Authority.open(session.state) as authority:
+        log_ = authority.log
+        note = log_.checkpoint()
+        size = int(note.split("\n", 2)[1])
+        try:
+            key = authority.log_public_key
+            old = verify_checkpoint(_text(seen), origin=log_.origin, public_key=key).size if seen else 0
+        except ProofError as error:
+            raise CommandError(f"{seen}: {error}", Exit.VERIFICATION_FAILED) from error
+        write_text(out, format_witness_request(old, log_.consistency_proof(old, size), note))
+    session.result({"request": str(out), "old": old, "new": size}, [f"from {old} to {size} entries: {out}"])
+
+
+@log.command(short_help="Cosign a checkpoint, as a witness.")
+@click.argument("request", type=FILE)
+@click.option("--log-key", type=FILE, required=True, help="Public key of the log (name+hash+base64).")
+@click.option("--name", required=True, help="The witness's own name, such as its domain.")
+@click.option(
+    "--witness-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Its private key; made new, mode 0600, when missing.",
+)
+@click.option("--memory", type=click.Path(path_type=Path, dir_okay=False), required=True, help="What it saw so far.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The cosigned checkpoint.")
+@with_session
+def cosign(
+    session: Session, request: Path, log_key: Path, name: str, witness_key: Path, memory: Path, out: Path
+) -> None:
+    """Cosign, as a witness, the checkpoint in REQUEST, if it extends the last one that this witness saw.
+
+    A witness is someone else than the keeper of the log. Exit code 5 when the tree does not extend what was seen.
+
+    \b
+    Example:
+      vasari log cosign request.txt --log-key log.vkey --name w.example.org --witness-key w.pem --memory w.db --out new.checkpoint
+    """  # noqa: E501
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from policy import read_private_key, write_private_key
+    from provenance import ProofError, Witness, format_witness_key
+
+    if not witness_key.exists():
+        write_private_key(witness_key, Ed25519PrivateKey.generate())
+    private = read_private_key(witness_key)
+    body = _text(request)
+    witness = Witness(memory, name=name, key=private, logs=dict([_read_log_key(log_key)]))
+    try:
+        answer = witness.add_checkpoint(body, now=datetime.now(UTC))
+    except ProofError as error:
+        raise CommandError(f"--name: {error}") from error
+    finally:
+        witness.close()
+    if answer.status != 200:
+        said = f"this witness saw {answer.body.strip()} entries" if answer.status == 409 else answer.body.strip()
+        raise CommandError(f"not cosigned ({answer.status}): {said}", Exit.VERIFICATION_FAILED)
+    write_text(out, body.split("\n\n", 1)[1] + answer.body)
+    public = format_witness_key(name, private.public_key())
+    session.result({"checkpoint": str(out), "witness": public}, [f"cosigned: {out}", f"witness key: {public}"])
+
+
+def _read_log_key(path: Path) -> "tuple[str, Ed25519PublicKey]":
+    from provenance import ProofError, parse_log_key
 
     try:
-        origin, public_key = parse_log_key(key.read_text(encoding="utf-8"))
-    except (ProofError, UnicodeDecodeError) as error:
-        raise CommandError(f"{key}: {error}") from error
+        return parse_log_key(_text(path))
+    except ProofError as error:
+        raise CommandError(f"{path}: {error}") from error
+
+
+def _read_witness_key(path: Path) -> "tuple[str, Ed25519PublicKey]":
+    from provenance import ProofError, parse_witness_key
+
+    try:
+        return parse_witness_key(_text(path))
+    except ProofError as error:
+        raise CommandError(f"{path}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{path}: expected UTF-8 text") from error
+
+
+def check_proof(proof: Path, entry: Path, key: Path) -> dict[str, Any]:
+    """Where the entry stands in which log; raises CommandError when the proof does not hold."""
+    from provenance import ProofError, verify_log_proof
+
+    origin, public_key = _read_log_key(key)
     try:
         checked = verify_log_proof(
             proof.read_text(encoding="utf-8"), entry.read_bytes(), origin=origin, public_key=public_key

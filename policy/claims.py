@@ -1,0 +1,56 @@
+"""What all tokens are made of: strict immutable models, and the few types that their members have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from policy.errors import TokenError
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256Uri = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Thumbprint = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
+Pseudonym = Annotated[str, StringConstraints(pattern=r"^pw:[A-Za-z0-9_-]{43}$")]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
+Seconds = Annotated[int, Field(ge=0, lt=1 << 40)]
+
+Claims = TypeVar("Claims", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Immutable; unknown members and values of a neighbouring type are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Confirmation(Strict):
+    """RFC 7800 `cnf`: thumbprint of the only key that may use the token."""
+
+    jkt: Thumbprint
+
+
+class StatusListEntry(Strict):
+    """Where the token's status is: entry `idx` of the list at `uri`."""
+
+    idx: Annotated[int, Field(ge=0, lt=1 << 24)]
+    uri: Identifier
+
+
+class Status(Strict):
+    """The `status` claim."""
+
+    status_list: StatusListEntry
+
+
+def parse_claims(model: type[Claims], claims: Mapping[str, object]) -> Claims:
+    """Claims as a typed model; raises TokenError `bad_claims` that names each wrong member."""
+    try:
+        return model.model_validate(claims)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(step) for step in fault['loc'])[:80]}: {fault['msg'][:80]}"
+            for fault in error.errors(include_input=False, include_url=False)[:8]
+        )
+        raise TokenError("bad_claims", wrong) from None

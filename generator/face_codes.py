@@ -18,12 +18,11 @@ from generator.face_networks import (
     DynamicsReadOut,
     HeadPlace,
     IdentityEncoder,
+    MotionEncoder,
     to_canonical,
 )
 from generator.face_state import FaceCodes
 from generator.head_motion import HeadMotion
-
-PARTS = ("appearance", "decoder", "identity", "read_out")
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,13 @@ class FaceNetworks:
     """Appearance encoder, identity encoder, read-out and decoder of one checkpoint, in half precision where the
     machine computes it."""
 
-    def __init__(self, nets: Mapping[str, nn.Module], device: torch.device) -> None:
+    def __init__(self, nets: Mapping[str, nn.Module], read_out: DynamicsReadOut, device: torch.device) -> None:
         self._dtype = _dtype(device)
-        for net in nets.values():
+        for net in (*nets.values(), read_out):
             net.eval().requires_grad_(False).to(device)
         self._appearance, self._identity = nets["appearance"], nets["identity"]
         self._decoder = nets["decoder"].to(self._dtype).to(memory_format=torch.channels_last)
-        self._to_code = nets["read_out"].get_submodule("back")
+        self._motion, self._read_out = nets["motion"], read_out
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> FaceNetworks | None:
@@ -66,18 +65,19 @@ class FaceNetworks:
             "appearance": AppearanceEncoder(),
             "decoder": Decoder(),
             "identity": IdentityEncoder(),
-            "read_out": DynamicsReadOut(),
+            "motion": MotionEncoder(),
         }
+        read_out = DynamicsReadOut()
         if not any(name.startswith("render.decoder.") for name in tensors):
             return None
-        for name, net in nets.items():
+        for name, net in (*nets.items(), ("read_out", read_out)):
             prefix = f"render.{name}."
             own = {key.removeprefix(prefix): t.float() for key, t in tensors.items() if key.startswith(prefix)}
             try:
                 net.load_state_dict(own)
             except RuntimeError as error:
                 raise GeneratorError(f"the checkpoint's {name} does not fit this release: {error}") from error
-        return cls(nets, device)
+        return cls(nets, read_out, device)
 
     @torch.inference_mode()
     def encode(self, at_rest: Warped, place: HeadPlace) -> FaceCodes:
@@ -85,14 +85,14 @@ class FaceNetworks:
         picture, layers = at_rest.half_size()
         small = F.interpolate(picture, size=(CODE_PX, CODE_PX), mode="area")
         canonical = to_canonical(self._appearance(picture, layers), place)
-        return FaceCodes(canonical.to(self._dtype), self._identity(small))
+        return FaceCodes(canonical.to(self._dtype), self._identity(small), self._motion(small).dynamics)
 
     @torch.inference_mode()
-    def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, named: Tensor) -> Tensor:
-        """Colours float32 [3, 512, 512] in 0..255, written over `warped.colours`; named [55]: expression weights,
-        gaze / 20 degrees."""
+    def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> Tensor:
+        """Colours float32 [3, 512, 512] in 0..255, written over `warped.colours`; change [55]: expression weights
+        added to the portrait's, turn of the gaze / 20 degrees."""
         picture, layers = warped.half_size()
-        dynamics = self._to_code(named[None])
+        dynamics = self._read_out.changed(codes.dynamics, change[None])
         decoded = self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers)
         maps = torch.cat([decoded.light, decoded.share * decoded.colour, decoded.share], 1)
         maps[:, :6] *= 255

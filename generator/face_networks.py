@@ -113,8 +113,12 @@ class DynamicsReadOut(nn.Module):
         return torch.as_tensor(self.out(dynamics))
 
     def code_of(self, named: Tensor) -> Tensor:
-        """[B, 55] -> [B, 48]: the code that motion by numbers is drawn with."""
+        """[B, 55] -> [B, 48]: the code of a face with this expression and gaze."""
         return torch.as_tensor(self.back(named))
+
+    def changed(self, dynamics: Tensor, change: Tensor) -> Tensor:
+        """A face's own code [B, 48] after a change by numbers [B, 55]."""
+        return dynamics + F.linear(change, self.back.weight)
 
 
 class IdentityEncoder(nn.Module):

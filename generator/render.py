@@ -113,8 +113,9 @@ class Renderer:
         if self._networks is None or face.codes is None:
             return warped.colours
         expression = moment.expression[0].to(self.device).clamp(0, 1)
-        named = torch.cat([expression, moment.gaze[0].to(self.device) / 20])
-        return self._networks.complete(warped, face.codes, head_place(motion, face.turn), named)
+        gaze = moment.gaze[0].to(self.device) - torch.tensor(face.eye_layers[0].gaze_deg, device=self.device)
+        change = torch.cat([expression, gaze / 20])
+        return self._networks.complete(warped, face.codes, head_place(motion, face.turn), change)
 
     @torch.inference_mode()
     def warp(self, face: FaceState, block: MotionBlock) -> list[Warped]:
@@ -216,6 +217,9 @@ def _draw_eye(
     centre = move_points(eye.eyeball_cm[None], motion, turned_offset=eye.radius_cm * direction(gaze))[0]
     was = motion.project((eye.eyeball_cm + eye.radius_cm * direction(torch.tensor(eye.gaze_deg).to(gaze)))[None])[0]
     iris_shift = to_rest @ (centre - now[0]) + rest[0] - was
+    along = torch.tensor([opening.down[1], -opening.down[0]], device=gaze.device)
+    asked = iris_shift @ along
+    iris_shift = iris_shift + (asked.clamp(*eye.reach_px) - asked) * along
     target = pixel_centres(window, gaze.device)
     source = torch.einsum("ij,jhw->ihw", to_rest, target - now[0][:, None, None]) + rest[0][:, None, None]
     origin = torch.tensor([opening.left, opening.top], device=gaze.device)[:, None, None] * CELL_PX

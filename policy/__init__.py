@@ -24,6 +24,7 @@ from policy.keys import public_jwk, read_private_key, thumbprint, write_private_
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
 from policy.registry import IssuedToken
 from policy.release import Receipt, ReleasePipeline
+from policy.replay import CaseResult, Replay, read_cases, run_cases
 from policy.request import CONTROL_RANGES, EMOTIONS, Controls, Framing, GenerationRequest, script_digest, sign_request
 from policy.seal import read_sealed_header, seal_weights
 from policy.site_policy import SiteLimits, SitePolicy
@@ -42,6 +43,7 @@ __all__ = [
     "Assertion",
     "Authority",
     "AuthorityRecord",
+    "CaseResult",
     "ConsentClaims",
     "ConsentProposal",
     "ConsentTerms",
@@ -64,6 +66,7 @@ __all__ = [
     "ReleaseError",
     "ReleasePipeline",
     "RelyingParty",
+    "Replay",
     "SealError",
     "SiteLimits",
     "SitePolicy",
@@ -75,8 +78,10 @@ __all__ = [
     "UnknownTokenError",
     "hand_on",
     "public_jwk",
+    "read_cases",
     "read_private_key",
     "read_sealed_header",
+    "run_cases",
     "script_digest",
     "seal_weights",
     "sha256_hex",

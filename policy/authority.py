@@ -35,6 +35,7 @@ from policy.grant import GrantClaims
 from policy.keys import read_private_key, read_secret, thumbprint
 from policy.media_facts import MediaFacts, inspect_media
 from policy.registry import IssuedToken, Kind, Registry
+from policy.replay import Replay, replay
 from policy.seal import read_sealed_header
 from policy.site_policy import SITE_FILE, SitePolicy, read_site_policy
 from policy.state_folder import (
@@ -235,6 +236,10 @@ class Authority:
         """End a suspension; raises PolicyError after a withdrawal."""
         return self._change_status(kind, jti, TokenStatus.VALID, "reinstated", actor)
 
+    def replay(self, decision_id: str, logged: bytes) -> Replay:
+        """Judge a logged decision again; raises UnknownTokenError when its record was erased or never was."""
+        return replay(self.stores.events, decision_id, logged)
+
     # The gate and what belongs to it
 
     def gate(self, *, inspect: Callable[[bytes, bytes], MediaFacts] = inspect_media) -> Gate:
@@ -324,8 +329,7 @@ class Authority:
         """Log an event about a token; with `keep` False nothing private stays behind."""
         events = self.stores.events
         entry = events.prepare(event, {"jti": jti}, now=self.clock(), subject=jti)
-        index = events.append(entry)
-        proof = events.prove(index)
+        index, proof = events.append_proven(entry)
         if not keep:
             events.erase(jti)
         return EventReceipt(event, index, entry.sha256, proof)

@@ -18,11 +18,21 @@ class Denial:
 
 
 @dataclass(frozen=True)
+class Change:
+    """One thing that would have to change, in words, and who can change it."""
+
+    who: str
+    what: str
+
+
+@dataclass(frozen=True)
 class Decision:
     """What the gate said.
 
     `entry` is the transparency log entry, `sha256` its hex digest, `log_index` where it stands; the index
-    is None only when the log could not be written, and then the decision is a refusal. `grant`,
+    is None only when the log could not be written, and then the decision is a refusal. `way_out`: the smallest
+    change that would allow; `way_out_sufficient`: the gate judged the changed request and would allow it. `appeal`:
+    where to turn to against a refusal. `grant`,
     `reservation_id`, `manifest_id`, `duration_s` (of the recording) and `log_proof` are there on an allow only.
     """
 
@@ -40,6 +50,9 @@ class Decision:
     consent_id: str = ""
     duration_s: float = 0.0
     consent: ConsentClaims | None = field(default=None, repr=False)
+    way_out: tuple[Change, ...] = ()
+    way_out_sufficient: bool = False
+    appeal: str = ""
 
     def explain(self) -> str:
         """Every reason with its remedy, one per line; for people."""
@@ -47,6 +60,10 @@ class Decision:
             return f"Allowed (decision {self.decision_id})."
         lines = [f"Refused (decision {self.decision_id}):"]
         lines += [f"  {denial.rule_id}: {denial.fact} {denial.remedy}" for denial in self.denials]
+        if self.way_out:
+            lines += ["With these changes it would be allowed:" if self.way_out_sufficient else "What would help:"]
+            lines += [f"  {change.who}: {change.what}" for change in self.way_out]
+        lines += [f"Appeal: {self.appeal}"] if self.appeal else []
         return "\n".join(lines)
 
     def as_members(self) -> dict[str, Any]:
@@ -58,4 +75,7 @@ class Decision:
             "decided_at": self.decided_at,
             "sha256": self.sha256,
             "log_index": self.log_index,
+            "way_out": [asdict(change) for change in self.way_out],
+            "way_out_sufficient": self.way_out_sufficient,
+            "appeal": self.appeal,
         }

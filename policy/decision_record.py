@@ -47,7 +47,7 @@ def record_of(facts: Facts) -> dict[str, object]:
         "proof_seen": facts.proof_seen,
         "portrait": _measured(facts.portrait),
         "audio": _measured(facts.audio),
-        "unreadable": {name: [d.rule_id, d.fact, d.remedy] for name, d in facts.unreadable.items()},
+        "unreadable": [[name, d.rule_id, d.fact, d.remedy] for name, d in facts.unreadable.items()],
     }
 
 
@@ -82,7 +82,7 @@ def _facts_of(record: Mapping[str, Any]) -> Facts:
         proof_seen=record["proof_seen"],
         portrait=_portrait(record["portrait"]),
         audio=_audio(record["audio"]),
-        unreadable={name: Denial(*members) for name, members in record["unreadable"].items()},
+        unreadable={name: Denial(*members) for name, *members in record["unreadable"]},
     )
 
 

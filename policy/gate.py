@@ -23,6 +23,7 @@ from policy.accreditation_token import AccreditationClaims, verify_accreditation
 from policy.canonical import b64url
 from policy.clock import Clock
 from policy.consent_token import ConsentClaims, verify_consent
+from policy.counterfactual import way_out
 from policy.decision import Decision, Denial
 from policy.decision_record import record_of
 from policy.delegation_token import verify_chain
@@ -104,8 +105,8 @@ class Gate:
         except sqlite3.Error as error:
             raise StateError(f"the gate's database cannot be used: {error}; nothing was decided") from error
         try:
-            index = self._stores.events.append(entry)
-            proof = self._stores.events.prove(index) if decision.allowed else ""
+            events = self._stores.events
+            index, proof = events.append_proven(entry) if decision.allowed else (events.append(entry), "")
         except PolicyError as error:
             return self._unlogged(decision, error, now)
         decision = replace(decision, log_index=index, log_proof=proof)
@@ -210,6 +211,7 @@ class Gate:
                 subject=facts.consent.jti if facts.consent else None,
                 public=public_members(denials),
             )
+        found = way_out(facts) if denials else None
         decision = Decision(
             decision_id=decision_id,
             allowed=not denials,
@@ -222,6 +224,9 @@ class Gate:
             consent_id=facts.consent.jti if facts.consent else "",
             duration_s=facts.audio.duration_s if facts.audio else 0.0,
             consent=facts.consent,
+            way_out=found.changes if found else (),
+            way_out_sufficient=found.sufficient if found else False,
+            appeal=self.site.appeals_to if denials else "",
         )
         return decision, entry, facts
 

@@ -369,7 +369,8 @@ class _Job:
             decision=self._decision.decision_id,
             subject=self._decision.consent_id,
         )
-        return Refused(replace(self._decision, allowed=False, denials=(denial,), grant="", log_proof=""))
+        appeal = self._authority.site.appeals_to
+        return Refused(replace(self._decision, allowed=False, denials=(denial,), grant="", log_proof="", appeal=appeal))
 
     def _give_back(self, reason: str) -> None:
         ledger, reservation = self._authority.stores.ledger, self._decision.reservation_id

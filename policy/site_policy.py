@@ -52,6 +52,15 @@ class SitePolicy(Strict):
     relying_party: RelyingParty = RelyingParty(id="localhost", origins=["http://localhost"])
     limits: SiteLimits = SiteLimits()
 
+    @property
+    def appeals_to(self) -> str:
+        """Where someone who was refused can turn to, in words."""
+        return (
+            self.appeal
+            or self.contact
+            or f"the operator of this gate{f', {self.controller}' if self.controller else ''}"
+        )
+
     def sha256(self) -> str:
         """Names this policy in logged decisions."""
         return sha256_hex(self.as_bytes())

@@ -51,6 +51,11 @@ class HairPoints:
     open: Tensor
     anchor: Tensor
 
+    def towards(self, view: Tensor) -> Tensor:
+        """Rows that a viewer in direction `view` [3], in head space, may see: not those behind the skull."""
+        ahead = self.points @ view
+        return torch.nonzero((ahead > -3.0) | (self.points[:, 1] < 0.5))[:, 0]
+
 
 def scalp_cover(neutral: Array, skin: NDArray[np.bool_], style: HairStyle) -> Array:
     """0..1 per vertex of the neutral head (rig coordinates)."""

@@ -3,6 +3,7 @@ light that spreads under the skin, tone curve. Light is linear RGB."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from generator.studio.rasteriser import rasterise, splat
 
-_SHADOW_PX = 224
+_SHADOW_PX = 176
 _SHADOW_SPAN_CM = 44.0
 _SHADOW_BIAS_CM = 0.38
 
@@ -105,37 +106,59 @@ class ShadowMap:
 
 
 def blur(picture: Tensor, sigma_px: float) -> Tensor:
-    """Gaussian blur of [C, H, W], at a lower resolution when it is wide."""
+    """Gaussian blur of [C, H, W], borders repeated; at a lower resolution when it is wide."""
     if sigma_px < 0.3:
         return picture
     factor = max(1, int(sigma_px / 1.6))
-    small = (
-        F.avg_pool2d(picture[None], factor, ceil_mode=True, count_include_pad=False) if factor > 1 else picture[None]
-    )
-    sigma = sigma_px / factor
-    reach = max(1, int(np.ceil(2.5 * sigma)))
-    offset = torch.arange(-reach, reach + 1, device=picture.device, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = F.pad(small, (reach, reach, reach, reach), mode="replicate")
-    channels = padded.shape[1]
-    along = F.conv2d(padded, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    out = F.conv2d(along, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+    height, width = picture.shape[1:]
+    small = F.avg_pool2d(picture[None], factor, ceil_mode=True, count_include_pad=False)[0] if factor > 1 else picture
+    sigma = float(np.exp(np.round(np.log(sigma_px / factor) * 12) / 12))  # few widths, so that matrices are kept
+    down, along = (_blur_matrix(small.shape[k], sigma, picture.device) for k in (1, 2))
+    out = down @ (small @ along.T)
     if factor > 1:
-        out = F.interpolate(out, size=(out.shape[2] * factor, out.shape[3] * factor), mode="bilinear")
-    return out[0, :, : picture.shape[1], : picture.shape[2]]
+        wide = (out.shape[1] * factor, out.shape[2] * factor)
+        out = F.interpolate(out[None], size=wide, mode="bilinear", align_corners=False)[0]
+    return out[:, :height, :width]
+
+
+@functools.lru_cache(maxsize=256)
+def _blur_matrix(size: int, sigma: float, device: torch.device) -> Tensor:
+    """[size, size] whose rows are Gaussian weights: two products with it are faster than a depthwise convolution."""
+    at = torch.arange(-size, 2 * size, dtype=torch.float32)
+    weight = torch.exp(-0.5 * ((at[None] - at[size : 2 * size, None]) / sigma) ** 2)
+    out = weight[:, size : 2 * size].clone()
+    out[:, 0] += weight[:, :size].sum(1)
+    out[:, -1] += weight[:, 2 * size :].sum(1)
+    return (out / out.sum(1, keepdim=True)).to(device)
+
+
+def shrink(picture: Tensor, size_px: int) -> Tensor:
+    """[C, H, H] to [C, size, size], the mean over each target pixel's area."""
+    m = _area_matrix(picture.shape[1], size_px, picture.device)
+    return m @ (picture @ m.T)
+
+
+@functools.lru_cache(maxsize=16)
+def _area_matrix(source_px: int, target_px: int, device: torch.device) -> Tensor:
+    ratio = source_px / target_px
+    low = torch.arange(target_px, dtype=torch.float64)[:, None] * ratio
+    pixel = torch.arange(source_px, dtype=torch.float64)[None]
+    cover = (torch.minimum(low + ratio, pixel + 1) - torch.maximum(low, pixel)).clamp(min=0) / ratio
+    return cover.float().to(device)
 
 
 def ambient_occlusion(depth: Tensor, px_per_cm: float) -> Tensor:
     """Open sky per pixel [H, W] 0..1 from depth [H, W] (inf = nothing): how far it lies behind its surroundings."""
     covered = torch.isfinite(depth)
     far = depth[covered].max() + 4 if bool(covered.any()) else depth.new_tensor(1.0)
-    near = torch.where(covered, depth, far)
-    hidden = torch.zeros_like(near)
-    for radius_cm, strength in ((0.3, 0.75), (0.7, 0.5), (1.6, 0.33), (3.2, 0.16)):
-        around = blur(near[None], radius_cm * px_per_cm)[0]
-        hidden += strength * ((near - around) / radius_cm).clamp(0, 1)
-    return (1 - hidden).clamp(0.12, 1)
+    near = torch.where(covered, depth, far)[None]
+    half = F.avg_pool2d(near, 2, ceil_mode=True, count_include_pad=False)
+    hidden = 0.75 * ((near - blur(near, 0.3 * px_per_cm)) / 0.3).clamp(0, 1)[0]
+    coarse = torch.zeros_like(half)
+    for radius_cm, strength in ((0.7, 0.5), (1.6, 0.33), (3.2, 0.16)):
+        coarse += strength * ((half - blur(half, 0.5 * radius_cm * px_per_cm)) / radius_cm).clamp(0, 1)
+    coarse = F.interpolate(coarse[None], scale_factor=2, mode="bilinear", align_corners=False)[0, 0]
+    return (1 - hidden - coarse[: depth.shape[0], : depth.shape[1]]).clamp(0.12, 1)
 
 
 def scatter(light: Tensor, mask: Tensor, px_per_cm: float) -> Tensor:
@@ -168,3 +191,29 @@ def linear_of(srgb: NDArray[Any]) -> NDArray[np.float32]:
     """sRGB 0..1 to linear."""
     s = np.asarray(srgb, np.float64)
     return np.where(s <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def strand_light(
+    light: Light, tangent: Tensor, out: Tensor, lit: Tensor, own: Tensor, shade: Tensor, openness: Tensor
+) -> Tensor:
+    """Linear colour [n, 3] of hair after Kajiya and Kay 1989.
+
+    tangent: [n, 3] along the strand; out: [n, 3] away from the head; lit: [n] share of the key light; own: [n, 3] or
+    [1, 3] the hair's colour; shade: [n] of the strand, around 1; openness: [n] 1 = on the outside of the hair.
+    """
+
+    def sine(d: Tensor) -> Tensor:
+        return (1 - (tangent @ d).clamp(-1, 1) ** 2).clamp(min=0).sqrt()
+
+    view = torch.tensor([0.0, 0.0, 1.0], device=tangent.device)
+    half = F.normalize(light.key + view, dim=0)
+    depth = (1 - 0.75 * (1 - openness) ** 1.3) * shade
+    facing = (0.45 + 0.55 * (out @ light.key)).clamp(0.12, 1)
+    key = (sine(light.key) * facing * (0.3 + 0.7 * lit))[:, None] * light.key_colour
+    fill = (sine(light.fill) * (0.4 + 0.4 * (out @ light.fill)).clamp(min=0.05))[:, None] * light.fill_colour
+    rim = (sine(light.rim) * (0.2 + 0.8 * (out @ light.rim)).clamp(min=0))[:, None] * light.rim_colour
+    sky = (0.35 + 0.4 * out[:, 1:2]).clamp(min=0.1) * light.sky_colour + 0.15 * light.ground_colour
+    along = sine(half)
+    shine = (along**48 * 0.055 * facing * lit * openness)[:, None] * light.key_colour
+    glow = (along**12 * 0.5 * facing * lit)[:, None] * light.key_colour * own
+    return own * 1.5 * (0.75 * key + 0.6 * fill + 0.8 * rim + 0.8 * sky) * depth[:, None] + shine + glow

@@ -20,7 +20,7 @@ from generator.studio.procedural_skin import Noise3D
 from generator.studio.rasteriser import rasterise
 from generator.studio.rig_mesh import Material
 
-TILE_PX = 640
+TILE_PX = 512
 Array = NDArray[np.float32]
 
 
@@ -157,7 +157,7 @@ def _ridge(t: Array) -> Array:
 
 
 def paint_brows(atlas: Atlas, rng: np.random.Generator, *, strokes: int, thickness: float, lift: float) -> Array:
-    """Cover of brow hairs [TILE, 2 TILE] 0..1. `thickness` 0..1, `lift` shifts them up, in texels of 640."""
+    """Cover of brow hairs [TILE, 2 TILE] 0..1. `thickness` 0..1, `lift` shifts them up, in texels."""
     scale = 2
     cover = np.zeros((TILE_PX * scale, TILE_PX * scale), np.float32)
     n = TILE_PX * scale

@@ -50,7 +50,7 @@ def track(
     start: MotionBlock,
     *,
     rounds: int = 6,
-    renew_every: int = 5,
+    renew_every: int = 4,
 ) -> MotionBlock:
     """Motion of `frames` uint8 [T, 3, 512, 512] with landmarks [T, >=468, 2] px, from the motion `start`."""
     starts = _parameters(start)
@@ -140,7 +140,7 @@ def _mixed(start: Tensor, before: list[Tensor]) -> list[Tensor]:
 def _sight(frame: Tensor, landmarks: NDArray[np.float32], face: FaceState) -> Sight:
     points = landmarks[:468, :2]
     lips = points[[*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]]
-    weight = _hull(points, 9) + 2.0 * _hull(lips, 13)
+    weight = _hull(points, 9) + 6.0 * _hull(lips, 13)
     pixels = F.avg_pool2d(frame.float()[None], REDUCTION)[0]
     down = torch.tensor(face.mouth.down)
     gap = torch.from_numpy(points[list(LIPS_INNER_LOWER)] - points[list(LIPS_INNER_UPPER)]).float() @ down

@@ -90,7 +90,7 @@ class Batch:
     layers: Tensor
     weight: Tensor
     place: HeadPlace
-    named: Tensor
+    change: Tensor  # [N, 55] expression added to the portrait's, gaze turned from the portrait's
 
 
 def draw(examples: list[Example], portraits: int, each: int, rng: torch.Generator) -> Batch:
@@ -123,8 +123,14 @@ def draw(examples: list[Example], portraits: int, each: int, rng: torch.Generato
         torch.cat([e.layers[f] for e, f in zip(picked, frames, strict=True)]).float() / 255,
         torch.cat([e.weight[f] for e, f in zip(picked, frames, strict=True)]).float(),
         places(frames),
-        torch.cat([e.named[f] for e, f in zip(picked, frames, strict=True)]),
+        torch.cat([asked_change(e.named[f], e.named[:1]) for e, f in zip(picked, frames, strict=True)]),
     )
+
+
+def asked_change(named: Tensor, portrait: Tensor) -> Tensor:
+    """What the renderer is asked for: expressions can be added to a portrait's, not taken away."""
+    change = named - portrait
+    return torch.cat([change[:, :53].clamp(min=0), change[:, 53:]], 1)
 
 
 class Networks:
@@ -189,7 +195,7 @@ def losses(nets: Networks, batch: Batch, rng: torch.Generator, step: int) -> dic
     second = nets.canonical(batch.other, batch.other_layers, batch.other_place)
     mixed = torch.where(from_other[:, None, None, None, None], second, canonical)
     read = torch.rand(len(batch.owner), 1, generator=rng) < 0.5
-    dynamics = torch.where(read, nets.dynamics_of(batch.target), nets.read_out.code_of(batch.named))
+    dynamics = torch.where(read, nets.dynamics_of(batch.target), by_numbers(nets, batch))
     decoded = nets.decode(mixed[batch.owner], dynamics, identity[batch.owner], batch)
     made = decoded.over(batch.warped)
     error = (made - batch.target).abs() * batch.weight
@@ -218,6 +224,13 @@ def losses(nets: Networks, batch: Batch, rng: torch.Generator, step: int) -> dic
 
 
 @torch.no_grad()
+def by_numbers(nets: Networks, batch: Batch) -> Tensor:
+    """Codes as `Renderer` makes them: the portrait's own, changed by what is asked of it."""
+    own = nets.dynamics_of(batch.portrait)[batch.owner]
+    return nets.read_out.changed(own, batch.change)
+
+
+@torch.no_grad()
 def errors(nets: Networks, examples: list[Example]) -> dict[str, float]:
     """PSNR in dB of the warp alone and of the decoder on test takes, all trusted pixels and near mouth and eyes."""
     sums = torch.zeros(2, 2)
@@ -228,7 +241,7 @@ def errors(nets: Networks, examples: list[Example]) -> dict[str, float]:
         batch = draw(group, len(group), 4, rng)
         canonical = nets.canonical(batch.portrait, batch.portrait_layers, batch.portrait_place)
         identity = nets.identity_of(batch.portrait)
-        dynamics = nets.read_out.code_of(batch.named)
+        dynamics = by_numbers(nets, batch)
         made = nets.decode(canonical[batch.owner], dynamics, identity[batch.owner], batch).over(batch.warped)
         for column, where in enumerate((batch.weight > 0.6, batch.weight > 1.5)):
             counts[column] += where.sum() * 3

@@ -42,6 +42,7 @@ def network_tensors(seed: int = 3, strength: float = 0.05) -> dict[str, torch.Te
         "appearance": AppearanceEncoder(),
         "decoder": Decoder(),
         "identity": IdentityEncoder(),
+        "motion": MotionEncoder(),
         "read_out": DynamicsReadOut(),
     }
     torch.nn.init.normal_(nets["decoder"].get_parameter("last.weight"), std=strength)

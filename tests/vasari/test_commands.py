@@ -349,3 +349,22 @@ def test_a_consent_handed_on_is_refused_to_everyone_but_its_receiver(lab: Lab, t
     assert lab.run(*delegate, "--uses", 1, "--out", hop).exit_code == 0
     refused = lab.generate(tmp_path / "clip.mp4", consent, "--delegation", hop, "--json")
     assert [reason["rule"] for reason in json.loads(refused.stdout)["denials"]] == ["delegation.other_holder"]
+
+
+def test_a_refusal_names_the_way_out_and_can_be_explained_from_the_log(lab: Lab, tmp_path: Path) -> None:
+    consent = lab.issue("explained.jwt")
+    result = lab.generate(tmp_path / "clip.mp4", consent, "--fps", 24, "--json")
+    answer = json.loads(result.stdout)
+    assert answer["way_out"] == [{"who": "researcher", "what": "Ask for 25 frames per second."}]
+    assert answer["way_out_sufficient"]
+    assert answer["appeal"] in result.stderr
+    for name in (answer["decision"], answer["log_index"]):
+        explained = lab.json("policy", "explain", name)
+        assert explained["identical"]
+        assert [denial["rule_id"] for denial in explained["denials"]] == ["request.frame_rate"]
+    cases = tmp_path / "cases.json"
+    cases.write_text(json.dumps({"cases": [lab.json("policy", "explain", answer["decision"], "--facts")["case"]]}))
+    assert lab.run("policy", "test", cases).exit_code == Exit.OK
+    cases.write_text(cases.read_text().replace('"expect": ["request.frame_rate"]', '"expect": []'))
+    assert lab.run("policy", "test", cases).exit_code == Exit.VERIFICATION_FAILED
+    assert lab.run("policy", "explain", "0" * 32).exit_code == Exit.NOTHING_FOUND

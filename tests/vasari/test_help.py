@@ -37,6 +37,7 @@ def test_every_command_of_the_charter_is_there() -> None:
         "consent enrol", "consent lost", "consent issue", "consent propose", "consent accept", "consent delegate",
         "consent show", "consent withdraw", "consent suspend", "consent reinstate", "consent uses", "consent record",
         "consent erase",
+        "policy explain", "policy test",
         "log show", "log prove", "log check", "log export", "log verify", "log tiles", "log request", "log cosign",
         "pki show", "pki lint", "pki csr", "pki install", "pki rotate", "pki revoke", "pki publish",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from vasari.cli.generate import generate
 from vasari.cli.init import init
 from vasari.cli.log import log
 from vasari.cli.pki import pki
+from vasari.cli.policy import policy
 from vasari.cli.report import report
 from vasari.cli.scan import scan
 from vasari.cli.seal import seal
@@ -37,7 +38,9 @@ def cli() -> None:
     """
 
 
-for command in (init, consent, accredit, generate, verify, scan, report, log, pki, serve, client, seal, demo):
+for command in (
+    init, consent, accredit, generate, verify, scan, report, log, policy, pki, serve, client, seal, demo,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -180,12 +180,23 @@ def _report_refusal(session: Session, error: Exception) -> None:
         session.note(f"\n  {styled(printable(reason['rule']), bold=True)}")
         session.note(f"    fact    {printable(reason['fact'], LONGEST_MESSAGE)}")
         session.note(f"    remedy  {printable(reason['remedy'], LONGEST_MESSAGE)}")
+    if decision.way_out:
+        session.note(
+            "\nWith these changes it would be allowed:" if decision.way_out_sufficient else "\nWhat would help:"
+        )
+        for change in decision.way_out:
+            session.note(f"  {change.who}: {printable(change.what, LONGEST_MESSAGE)}")
+    if decision.appeal:
+        session.note(f"\nAppeal: {printable(decision.appeal, LONGEST_MESSAGE)}")
     session.note(f"\nDecision {decision.decision_id} is entry {decision.log_index} of the transparency log.")
     if session.as_json:
         session.result(
             {
                 "refused": True,
                 "denials": reasons,
+                "way_out": [{"who": change.who, "what": change.what} for change in decision.way_out],
+                "way_out_sufficient": decision.way_out_sufficient,
+                "appeal": decision.appeal,
                 "decision": decision.decision_id,
                 "log_index": decision.log_index,
             }

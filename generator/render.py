@@ -217,6 +217,9 @@ def _draw_eye(
     centre = move_points(eye.eyeball_cm[None], motion, turned_offset=eye.radius_cm * direction(gaze))[0]
     was = motion.project((eye.eyeball_cm + eye.radius_cm * direction(torch.tensor(eye.gaze_deg).to(gaze)))[None])[0]
     iris_shift = to_rest @ (centre - now[0]) + rest[0] - was
+    along = torch.tensor([opening.down[1], -opening.down[0]], device=gaze.device)
+    asked = iris_shift @ along
+    iris_shift = iris_shift + (asked.clamp(*eye.reach_px) - asked) * along
     target = pixel_centres(window, gaze.device)
     source = torch.einsum("ij,jhw->ihw", to_rest, target - now[0][:, None, None]) + rest[0][:, None, None]
     origin = torch.tensor([opening.left, opening.top], device=gaze.device)[:, None, None] * CELL_PX

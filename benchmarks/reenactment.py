@@ -1,13 +1,13 @@
-"""Self re-enactment of real talkers: the first frame of a clip is encoded, driven with the motion tracked in the others,
-and compared with them.
+"""Self re-enactment of real talkers: the first frame of a clip, driven with the motion tracked in the others, against
+those frames.
 
     python -m benchmarks.reenactment --data FOLDER [--clips N] [--tracks FOLDER]
 
 FOLDER holds `grid/`. Motion (61 numbers a frame: pose, expression, gaze) comes from
 `generator.training.photometric_tracking`, started from the landmark fits beside the clips. PSNR inside the outline of
 the face and of the lips in the 512 px working picture, from the fourth frame on. In the same frame: the copy of the
-first frame, and the lift, which is the rig's warp driven by the landmark fits alone. Tracking takes about a minute and a
-half per clip on one core; with `--tracks` tracked motion is kept there and read again.
+first frame, and the lift, which is the rig's warp driven by the landmark fits alone. Tracking takes about a minute per
+clip on one core; with `--tracks` tracked motion is kept there and read again.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def score(renderer: Renderer, clip: Clip, motion: MotionBlock | None) -> Scores:
     rows = []
     for start in range(FIRST, len(clip.frames), BLOCK):
         part = slice(start, min(start + BLOCK, len(clip.frames)))
-        made = renderer.render(clip.face, motion[part]) if motion else clip.face.picture.expand(len(clip.frames), -1, -1, -1)
+        still = clip.face.picture.expand(part.stop - part.start, -1, -1, -1)
+        made = renderer.render(clip.face, motion[part]) if motion else still
         for index, frame in zip(range(part.start, part.stop), made, strict=False):
             outlines = (clip.landmarks[index], clip.landmarks[index][LIPS])
             picture, real = (x.permute(1, 2, 0).cpu().numpy() for x in (frame, clip.frames[index]))

@@ -329,8 +329,7 @@ class Authority:
         """Log an event about a token; with `keep` False nothing private stays behind."""
         events = self.stores.events
         entry = events.prepare(event, {"jti": jti}, now=self.clock(), subject=jti)
-        index = events.append(entry)
-        proof = events.prove(index)
+        index, proof = events.append_proven(entry)
         if not keep:
             events.erase(jti)
         return EventReceipt(event, index, entry.sha256, proof)

@@ -37,8 +37,8 @@ class AppendOnlyLog(Protocol):
         """Store durably; the entry's index."""
         ...
 
-    def prove(self, index: int) -> str:
-        """Inclusion proof with a signed checkpoint, as text."""
+    def append_proven(self, entry: bytes) -> tuple[int, str]:
+        """Store durably, under a signed checkpoint: index and inclusion proof as text."""
         ...
 
 
@@ -131,12 +131,12 @@ class EventRecorder:
         """`prepare` and `append` in one; the log index."""
         return self.append(self.prepare(event, detail, now=now, decision=decision, subject=subject))
 
-    def prove(self, index: int) -> str:
-        """Inclusion proof of an entry, as text; raises PolicyError when the log can't give it."""
+    def append_proven(self, entry: Entry) -> tuple[int, str]:
+        """`append` with the proof that the entry is in the log; raises PolicyError when either fails."""
         try:
-            return self._log.prove(index)
+            return self._log.append_proven(entry.data)
         except Exception as error:
-            raise PolicyError(f"the transparency log gives no proof: {error}") from error
+            raise PolicyError(f"the transparency log took no entry: {error}") from error
 
     def find(self, entry_sha256: str) -> PrivateRecord | None:
         """The private record behind a log entry, unless it was erased."""

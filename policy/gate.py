@@ -105,8 +105,8 @@ class Gate:
         except sqlite3.Error as error:
             raise StateError(f"the gate's database cannot be used: {error}; nothing was decided") from error
         try:
-            index = self._stores.events.append(entry)
-            proof = self._stores.events.prove(index) if decision.allowed else ""
+            events = self._stores.events
+            index, proof = events.append_proven(entry) if decision.allowed else (events.append(entry), "")
         except PolicyError as error:
             return self._unlogged(decision, error, now)
         decision = replace(decision, log_index=index, log_proof=proof)

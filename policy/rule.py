@@ -43,9 +43,10 @@ def judge(facts: Facts, rules: Sequence[Rule]) -> tuple[Denial, ...]:
     """All denials, missing facts first, then rules in their order; empty means allowed."""
     missing: dict[str, Denial] = dict(facts.unreadable)
     failed: list[Denial] = []
+    known = vars(facts)
     for rule in rules:
-        values = {name: getattr(facts, name) for name in rule.needs}
-        absent = [name for name, value in values.items() if value is None]
+        values = {name: known[name] for name in rule.needs}
+        absent = [name for name in rule.needs if values[name] is None]
         for name in absent:
             if not _explained(name, missing):
                 missing.setdefault(name, _missing(name))

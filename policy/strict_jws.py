@@ -9,9 +9,10 @@ claims. `time_faults` then names every fault of issuer, audience and time; the c
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -53,11 +54,12 @@ class TokenFault:
 def sign(claims: Mapping[str, object], *, typ: str, key: Ed25519PrivateKey, embed_key: bool = False) -> str:
     """Sign `claims`. `embed_key` puts the public key into the header (`dpop+jwt` only), else its `kid`."""
     header: dict[str, Any] = {"alg": ALGORITHM, "typ": typ}
+    signer, kid, jwk = _signer(key)
     if embed_key:
-        header["jwk"] = public_jwk(key.public_key())
+        header["jwk"] = dict(jwk)
     else:
-        header["kid"] = thumbprint(key)
-    token: str = jws.serialize_compact(header, canonical_json(claims), OKPKey.import_key(key), algorithms=[ALGORITHM])
+        header["kid"] = kid
+    token: str = jws.serialize_compact(header, canonical_json(claims), signer, algorithms=[ALGORITHM])
     if len(token) > MAX_TOKEN_BYTES:
         raise TokenError("too_large", f"the token would have {len(token)} bytes, at most {MAX_TOKEN_BYTES} go")
     return token
@@ -94,23 +96,57 @@ def verify_holder(token: str, *, typ: str, required: Mapping[str, type]) -> Veri
 def time_faults(claims: Mapping[str, Any], *, iss: str, aud: str, now: datetime) -> tuple[TokenFault, ...]:
     """Every fault of issuer, audience and time at once. Call on verified claims only."""
     clock = int(now.timestamp())
-    faults = []
-    if not same(claims["iss"], iss):
-        faults.append(TokenFault("other_issuer", f"issued by {claims['iss']!r:.80}, expected {iss!r}"))
-    if not same(claims["aud"], aud):
-        faults.append(TokenFault("other_gate", f"made for {claims['aud']!r:.80}, this is {aud!r}"))
-    if clock >= claims["exp"]:
-        faults.append(TokenFault("expired", f"expired at {utc_text(claims['exp'])}, it is {utc_text(clock)}"))
-    if clock < claims["nbf"]:
-        faults.append(TokenFault("not_yet_valid", f"valid from {utc_text(claims['nbf'])}, it is {utc_text(clock)}"))
-    if claims["iat"] > clock + CLOCK_LEEWAY_S:
-        faults.append(TokenFault("issued_in_future", f"issued at {utc_text(claims['iat'])}, it is {utc_text(clock)}"))
-    return tuple(faults)
+    texts = ((code, check(claims, iss, aud, clock)) for code, check in TIME_CHECKS.items())
+    return tuple(TokenFault(code, text) for code, text in texts if text is not None)
+
+
+def _other_issuer(claims: Mapping[str, Any], iss: str, aud: str, clock: int) -> str | None:
+    return None if same(claims["iss"], iss) else f"issued by {claims['iss']!r:.80}, expected {iss!r}"
+
+
+def _other_gate(claims: Mapping[str, Any], iss: str, aud: str, clock: int) -> str | None:
+    return None if same(claims["aud"], aud) else f"made for {claims['aud']!r:.80}, this is {aud!r}"
+
+
+def _expired(claims: Mapping[str, Any], iss: str, aud: str, clock: int) -> str | None:
+    return None if clock < claims["exp"] else f"expired at {utc_text(claims['exp'])}, it is {utc_text(clock)}"
+
+
+def _not_yet_valid(claims: Mapping[str, Any], iss: str, aud: str, clock: int) -> str | None:
+    return None if clock >= claims["nbf"] else f"valid from {utc_text(claims['nbf'])}, it is {utc_text(clock)}"
+
+
+def _issued_in_future(claims: Mapping[str, Any], iss: str, aud: str, clock: int) -> str | None:
+    in_time = claims["iat"] <= clock + CLOCK_LEEWAY_S
+    return None if in_time else f"issued at {utc_text(claims['iat'])}, it is {utc_text(clock)}"
+
+
+TimeCheck = Callable[[Mapping[str, Any], str, str, int], str | None]
+TIME_CHECKS: Mapping[str, TimeCheck] = {
+    "other_issuer": _other_issuer,
+    "other_gate": _other_gate,
+    "expired": _expired,
+    "not_yet_valid": _not_yet_valid,
+    "issued_in_future": _issued_in_future,
+}
+"""Code of each fault -> (claims, issuer, audience, seconds since 1970) -> what is wrong, or None."""
 
 
 def same(a: str, b: str) -> bool:
     """Constant-time comparison of two short strings."""
     return hmac.compare_digest(utf8(a), utf8(b))
+
+
+@lru_cache(maxsize=256)
+def _verifier(public: bytes) -> OKPKey:
+    """A public key in joserfc's form; making it takes as long as a verification."""
+    return OKPKey.import_key(public_jwk(Ed25519PublicKey.from_public_bytes(public)))
+
+
+@lru_cache(maxsize=16)
+def _signer(key: Ed25519PrivateKey) -> tuple[OKPKey, str, Mapping[str, str]]:
+    """A private key in joserfc's form, its thumbprint and its public half."""
+    return OKPKey.import_key(key), thumbprint(key), public_jwk(key.public_key())
 
 
 def _parse(token: str, *, typ: str, members: set[str], max_bytes: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -140,7 +176,7 @@ def _parse(token: str, *, typ: str, members: set[str], max_bytes: int) -> tuple[
 
 def _verified(token: str, claims: dict[str, Any], key: Ed25519PublicKey, required: Mapping[str, type]) -> VerifiedToken:
     try:
-        jws.deserialize_compact(token, OKPKey.import_key(public_jwk(key)), algorithms=[ALGORITHM])
+        jws.deserialize_compact(token, _verifier(key.public_bytes_raw()), algorithms=[ALGORITHM])
     except (JoseError, ValueError) as error:
         raise TokenError("bad_signature", "the signature does not fit the token; it was changed") from error
     for name, kind in required.items():

@@ -9,7 +9,7 @@ from policy.accreditation_token import AccreditationClaims
 from policy.consent_token import ConsentClaims
 from policy.facts import GateIdentity
 from policy.rule import Rule
-from policy.strict_jws import time_faults
+from policy.strict_jws import TIME_CHECKS
 
 REMEDIES: Mapping[str, str] = {
     "other_issuer": "Use a token of the issuer that this gate trusts.",
@@ -34,8 +34,7 @@ def _rule(token: str, code: str, issuer: Callable[[GateIdentity], str]) -> Rule:
             or not isinstance(claims, ConsentClaims | AccreditationClaims)
         ):
             return f"The {token} token can't be judged."
-        times = {name: getattr(claims, name) for name in ("iss", "aud", "iat", "nbf", "exp")}
-        faults = time_faults(times, iss=issuer(gate), aud=gate.gate_id, now=now)
-        return next((f"The {token} token is {fault.fact}." for fault in faults if fault.code == code), None)
+        fault = TIME_CHECKS[code](vars(claims), issuer(gate), gate.gate_id, int(now.timestamp()))
+        return None if fault is None else f"The {token} token is {fault}."
 
     return Rule(f"{token}.{code}", (token, "gate", "now"), REMEDIES[code], check)

@@ -13,6 +13,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -66,6 +67,7 @@ def encode_subject_key(key: SubjectKey) -> str:
     return b64url(key.public_bytes(serialization.Encoding.DER, form))
 
 
+@lru_cache(maxsize=256)
 def decode_subject_key(text: str) -> SubjectKey:
     """A key in its one DER form; any other algorithm, curve or encoding raises TokenError."""
     try:

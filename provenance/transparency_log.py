@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from provenance.checkpoint import Checkpoint, sign_checkpoint
 from provenance.errors import LogError, ProofError
@@ -91,6 +91,11 @@ class TransparencyLog:
         return self._origin
 
     @property
+    def public_key(self) -> Ed25519PublicKey | None:
+        """The key that checkpoints are checked with; None without a signer."""
+        return self._signer.public_key() if self._signer is not None else None
+
+    @property
     def size(self) -> int:
         """How many entries the log holds now."""
         with self._lock:
@@ -102,18 +107,31 @@ class TransparencyLog:
 
     def append_all(self, entries: Sequence[bytes]) -> range:
         """Append several entries in one transaction; returns their indices. All or none are stored."""
+        with self._write():
+            return self._append(entries)
+
+    def append_proven(self, entry: bytes) -> tuple[int, str]:
+        """Append one entry and sign a checkpoint over it in the same durable transaction: its index and proof."""
+        if self._signer is None:
+            raise LogError(f"{self._path}: no signing key is given, so nothing can be proven")
+        with self._write():
+            (index,) = self._append([entry])
+            note = self._sign_checkpoint(self._signer)
+        return index, self._proof(index, note)
+
+    def _append(self, entries: Sequence[bytes]) -> range:
+        """Store entries within the caller's transaction."""
         for entry in entries:
             if len(entry) > MAX_ENTRY_BYTES:
                 raise LogError(f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {len(entry)}; log its digest instead")
-        with self._write():
-            size = self._read_size()
-            leaves = [leaf_hash(entry) for entry in entries]
-            for level, start, hashes in completed_levels(size, leaves, self._read_node):
-                if level >= _STORED_FROM:
-                    rows = ((level, start + i, value) for i, value in enumerate(hashes))
-                    self._database.executemany("INSERT INTO nodes VALUES (?, ?, ?)", rows)
-            self._database.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(entries, start=size))
-            self._database.execute("UPDATE head SET size = ?", (size + len(entries),))
+        size = self._read_size()
+        leaves = [leaf_hash(entry) for entry in entries]
+        for level, start, hashes in completed_levels(size, leaves, self._read_node):
+            if level >= _STORED_FROM:
+                rows = ((level, start + i, value) for i, value in enumerate(hashes))
+                self._database.executemany("INSERT INTO nodes VALUES (?, ?, ?)", rows)
+        self._database.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(entries, start=size))
+        self._database.execute("UPDATE head SET size = ?", (size + len(entries),))
         return range(size, size + len(entries))
 
     def entry(self, index: int) -> bytes:
@@ -166,7 +184,9 @@ class TransparencyLog:
 
         An entry of at most `MAX_CARRIED_BYTES` stands in it too, so that a third party can check it without the log.
         """
-        note = self.checkpoint()
+        return self._proof(index, self.checkpoint())
+
+    def _proof(self, index: int, note: str) -> str:
         size = int(note.split("\n", 2)[1])
         if not 0 <= index < size:
             raise LogError(f"{self._path}: the checkpoint covers {size} entries, not entry {index}")

@@ -399,6 +399,7 @@ def test_no_log_no_release(simulator: GateSimulator, monkeypatch: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(simulator.authority.log, "append", full)
+    monkeypatch.setattr(simulator.authority.log, "append_proven", full)
     decision = simulator.decide(simulator.request(consent))
     assert [denial.rule_id for denial in decision.denials] == ["log.unavailable"]
     assert not decision.allowed

@@ -10,7 +10,6 @@ also held against exact landmarks. mediapipe finds the face for both.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.interval import mean_interval
-from benchmarks.results_page import Rows
+from benchmarks.results_page import Rows, number, write_results
 from benchmarks.shipped_weights import shipped
 from generator.face_networks import CODE_PX, CROP, MotionEncoder
 from generator.working_picture import SIZE_PX, square_around
@@ -137,12 +136,16 @@ def measure(data: Path, portraits: int = 60, takes: Path | None = None) -> Rows:
     return rows
 
 
-@click.command(help=(__doc__ or "").split("\n")[0])
+@click.command(help=__doc__)
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--portraits", type=int, default=60, show_default=True)
 @click.option("--takes", type=click.Path(exists=True, file_okay=False, path_type=Path), help="folder of studio takes")
 def main(data: Path, portraits: int, takes: Path | None) -> None:
-    print(json.dumps(measure(data, portraits, takes), indent=1))
+    torch.set_num_threads(1)
+    rows = measure(data, portraits, takes)
+    write_results("renderer", rows)
+    for key, row in rows.items():
+        click.echo(f"{key:40s} {number(row['value']):>10s} {row['unit']}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from generator.picture_layers import (
     whole_pixels,
 )
 from generator.rig_fit import FOCAL, HEAD_CENTRE, HeadFit, RigShape, fit_head, project
-from generator.working_picture import CELL_PX, SIZE_PX, WorkingPicture, take_working_picture
+from generator.working_picture import CELL_PX, SIZE_PX, TEXTURE_PX, WorkingPicture, take_working_picture
 
 MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 38.0, 25.0, 30.0
 CORNER = 0.17  # of an eye's width, the iris's centre comes no nearer to a corner
@@ -99,6 +99,8 @@ def encode_working_picture(
         size_px=size_px,
         picture=planes(picture),
         background=planes(background),
+        still_skin=planes(whole_pixels(np.dstack([texture, upper_alpha]))),
+        moving_cells=torch.from_numpy(_moving_cells(upper_alpha, moves)).to(device),
         upper_texture=planes(np.dstack([texture, upper_alpha]))[None],
         lower_texture=planes(np.dstack([lid_texture, lower_alpha, lenses]))[None],
         position=as_tensor(_positions(fields)),
@@ -139,6 +141,13 @@ def _moving_pixels(fields: Fields) -> Array:
     weight = cv2.resize(np.maximum(fields.turn_weight, fields.move_weight), (SIZE_PX, SIZE_PX))
     t = np.clip(weight / 0.06, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def _moving_cells(alpha: Array, moves: Array) -> NDArray[np.bool_]:
+    """[256, 256] of the person's alpha on texels and the moving pixels; never empty."""
+    person = alpha.reshape(GRID, TEXTURE_PX // GRID, GRID, TEXTURE_PX // GRID).max((1, 3)) > 0
+    moving = moves.reshape(GRID, CELL_PX, GRID, CELL_PX).max((1, 3)) > 0
+    return np.asarray(person & moving)
 
 
 def _positions(fields: Fields) -> Array:

@@ -94,6 +94,8 @@ class FaceState:
     size_px: tuple[int, int]  # width and height of its frames
     picture: Tensor  # [3, 512, 512] 0..255
     background: Tensor  # [3, 512, 512] without the person
+    still_skin: Tensor  # [4, 512, 512] colour and alpha of the upper sheet at rest
+    moving_cells: Tensor  # bool [256, 256] cells of the person that the head's motion reaches
     upper_texture: Tensor  # [1, 4, 1024, 1024] colour and alpha of the upper sheet
     lower_texture: Tensor  # [1, 5, 1024, 1024] colour, alpha of the lower sheet, where it is needed
     position: Tensor  # [3, 256, 256] cm, camera space

@@ -33,8 +33,8 @@ class EyeLayer:
 
 
 def whole_pixels(texture: Array) -> Array:
-    """Texture [1024, 1024, 3] -> picture [512, 512, 3] uint8-valued, as sampling it at rest returns."""
-    return np.asarray(texture.reshape(SIZE_PX, TEXELS, SIZE_PX, TEXELS, 3).mean((1, 3)), np.float32)
+    """Texture [1024, 1024, C] -> picture [512, 512, C], as sampling it at rest returns."""
+    return np.asarray(texture.reshape(SIZE_PX, TEXELS, SIZE_PX, TEXELS, -1).mean((1, 3)), np.float32)
 
 
 def snap_to_bytes(texture: Array) -> Array:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from generator.face_landmarks import LID_LOWER, LID_UPPER
@@ -31,6 +32,13 @@ _LID_REACH_CM = 0.45
 def smooth_step(t: Tensor) -> Tensor:
     t = t.clamp(0, 1)
     return t * t * (3 - 2 * t)
+
+
+def face_share(rest: NDArray[Any], region: NDArray[Any] | None = None) -> NDArray[np.float32]:
+    """1 where neutral-head positions [..., 3] belong to the face, 0 at ears, neck and scalp."""
+    x, y, z = np.moveaxis(rest, -1, 0)
+    face = (z > 2.0) & (y > -5.0 - 0.43 * (z - 1)) & (y < 10.8) & (np.abs(x) < 8.0)
+    return np.asarray(face if region is None else face & (region == Region.FACE), np.float32)
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ class StudioRig:
         self.jaw_down = -mesh.expression_basis.reshape(57, -1, 3)[mesh.index["jawOpen"], :, 1]
         y, z = self.neutral[:, 1] + 1.0, self.neutral[:, 2] + 2.0
         self.head_share = smooth_step((y + 0.5 * z + 12) / 6)[:, None]  # 0 = stays with the body
+        self.face_share = face_share(mesh.neutral, mesh.region)
+        self.mirrored = cKDTree(mesh.neutral).query(mesh.neutral * np.array([-1, 1, 1], np.float32))[1]
         self.mouth = self._mouth_seam()
         self.lids = tuple(self._lid_seam(side) for side in (0, 1))
 
@@ -145,13 +155,14 @@ class Posed:
 
 
 class StudioHead:
-    """One identity."""
+    """One identity, or `base` [V, 3] near it, relative to HEAD_CENTRE."""
 
-    def __init__(self, rig: StudioRig, identity: NDArray[np.float32]) -> None:
+    def __init__(self, rig: StudioRig, identity: NDArray[np.float32], *, base: Tensor | None = None) -> None:
         self.rig = rig
         self.identity = identity
         weights = torch.from_numpy(identity).to(rig.device)
-        self.base = rig.neutral + (weights @ rig.identity[: len(identity)]).view(-1, 3)
+        plain = rig.neutral + (weights @ rig.identity[: len(identity)]).view(-1, 3)
+        self.base = plain if base is None else base
         self.eye_centre, self.eye_radius, self._lid_set = [], [], []
         for side in (0, 1):
             centre = self._fit_sphere(side)

@@ -28,10 +28,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from generator.studio.head_model import StudioRig
+from generator.studio.lifted_person import lift
 from generator.studio.mixed_person import SkinBank, build_mixed_person
+from generator.studio.portrait_source import PortraitBank
 from generator.studio.procedural_person import build_person
 from generator.studio.skin_atlas import Atlas, build_atlas
-from generator.studio.takes import procedural_take, source_id, split_of, write_take
+from generator.studio.splits import source_id, split_of
+from generator.studio.takes import lifted_take, procedural_take, write_take
 
 KINDS = ("procedural", "mixed", "lifted")
 
@@ -58,6 +61,17 @@ class Order:
         return [take for take in range(1 + person % 2) if not self.path(person, take).exists()]
 
 
+@dataclass(frozen=True)
+class Take:
+    """Tensors of a take; person: the name that all takes of a person share; sources: ids of the portraits."""
+
+    number: int
+    tensors: dict[str, Tensor]
+    person: str
+    split: str
+    sources: list[str]
+
+
 class Maker:
     """Makes the takes of one person after the other."""
 
@@ -66,44 +80,55 @@ class Maker:
         self.order = order
         self.rig = StudioRig(order.rig, order.device)
         self.atlas: Atlas = build_atlas(self.rig)
-        self.bank: SkinBank | None = None
+        self.skins: SkinBank | None = None
+        self.portraits: PortraitBank | None = None
         if order.kind == "mixed" and order.portraits is not None:
-            self.bank = SkinBank(self.rig, self.atlas, order.portraits)
+            self.skins = SkinBank(self.rig, self.atlas, order.portraits)
+        elif order.kind == "lifted" and order.portraits is not None:
+            self.portraits = PortraitBank(self.rig, order.portraits, order.seed)
 
     def make(self, person: int) -> int:
         """Frames written."""
-        order = self.order
-        takes = order.missing(person)
         written = 0
-        name = f"{order.kind}/{order.seed}/{person}"
-        for take, tensors, sources in self._takes(person, takes, split_of(name)):
+        for take in self._takes(person, self.order.missing(person)):
             facts = {
-                "kind": order.kind,
-                "seed": str(order.seed),
-                "person": name,
-                "take": str(take),
-                "sources": json.dumps(sources),
-                "split": split_of(name),
+                "kind": self.order.kind,
+                "seed": str(self.order.seed),
+                "person": take.person,
+                "take": str(take.number),
+                "sources": json.dumps(take.sources),
+                "split": take.split,
             }
-            write_take(order.path(person, take), tensors, facts)
-            written += len(tensors["frames"])
+            write_take(self.order.path(person, take.number), take.tensors, facts)
+            written += len(take.tensors["frames"])
         return written
 
-    def _takes(self, person: int, takes: list[int], split: str) -> Iterator[tuple[int, dict[str, Tensor], list[str]]]:
-        if not takes:
+    def _random(self, person: int, stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.order.seed, KINDS.index(self.order.kind), person, stream])
+
+    def _takes(self, person: int, numbers: list[int]) -> Iterator[Take]:
+        if not numbers:
             return
         order = self.order
-        how = {"frames": order.frames, "size_px": order.size_px, "oversampling": order.oversampling}
-        rng = np.random.default_rng([order.seed, KINDS.index(order.kind), person, 0])
+        size: tuple[int, int, float] = (order.frames, order.size_px, order.oversampling)
+        name = f"{order.kind}/{order.seed}/{person}"
+        split, rng = split_of(name), self._random(person, 0)
+        if self.portraits is not None:
+            portrait = self.portraits.fitted(person)
+            lifted = lift(self.rig, portrait, rng)
+            source = source_id(portrait.facts.name)
+            for number in numbers:
+                tensors = lifted_take(portrait, lifted, self._random(person, 1 + number), *size)
+                yield Take(number, tensors, f"lifted/{source}", portrait.facts.split, [source])
+            return
         sources: list[str] = []
-        if self.bank is None:
+        if self.skins is None:
             built = build_person(self.rig, self.atlas, rng)
         else:
-            built, used = build_mixed_person(self.rig, self.atlas, self.bank, rng, split)
+            built, used = build_mixed_person(self.rig, self.atlas, self.skins, rng, split)
             sources = [source_id(facts.name) for facts in used]
-        for take in takes:
-            rng = np.random.default_rng([order.seed, KINDS.index(order.kind), person, 1 + take])
-            yield take, procedural_take(built, rng, **how), sources  # type: ignore[arg-type]
+        for number in numbers:
+            yield Take(number, procedural_take(built, self._random(person, 1 + number), *size), name, split, sources)
 
 
 _maker: Maker | None = None

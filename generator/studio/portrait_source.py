@@ -18,7 +18,7 @@ from generator.rig_fit import HeadFit, RigShape, fit_head
 from generator.studio.head_model import StudioHead, StudioRig, to_pixels
 from generator.studio.rasteriser import rasterise
 from generator.studio.rig_mesh import Region
-from generator.studio.takes import split_of
+from generator.studio.splits import split_of
 from generator.working_picture import _cut_out, _square
 
 CROP_PX = 512
@@ -150,3 +150,29 @@ def _seen(rig: StudioRig, px: torch.Tensor, q: Array, normals: Array) -> Array:
     seen = np.clip((facing - 0.15) / 0.35, 0, 1) * front * inside
     seen[(rig.mesh.region >= Region.MOUTH_SOCKET) & (rig.mesh.region <= Region.TEETH)] = 0
     return np.asarray(seen, np.float32)
+
+
+class PortraitBank:
+    """Portraits that can be lifted: no glasses, lips closed, hardly a smile, nearly frontal; in an order by seed."""
+
+    def __init__(self, rig: StudioRig, folder: Path, seed: int) -> None:
+        self.rig, self.shape = rig, rig_shape(rig)
+        fit_for_it = [f for f in read_index(folder) if _can_be_lifted(f)]
+        if not fit_for_it:
+            raise GeneratorError(f"{folder} has no portrait without glasses, with closed lips, seen from the front")
+        order = np.random.default_rng([seed, 77]).permutation(len(fit_for_it))
+        self.facts = [fit_for_it[int(k)] for k in order]
+
+    def fitted(self, person: int) -> FittedPortrait:
+        """The portrait of person number `person`, or the next that the rig fits; again from the start at the end."""
+        for k in range(len(self.facts)):
+            try:
+                return fit_portrait(self.rig, self.shape, self.facts[(person + k) % len(self.facts)])
+            except GeneratorError:
+                continue
+        raise GeneratorError("the rig fits none of the portraits; use sharp pictures of single faces")
+
+
+def _can_be_lifted(facts: PortraitFacts) -> bool:
+    frontal = abs(facts.yaw_deg) < 13 and abs(facts.pitch_deg) < 12
+    return not facts.glasses and facts.mouth_gap < 0.04 and facts.smile < 0.75 and frontal

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from generator.face_landmarks import LID_LOWER, LID_UPPER
 from generator.studio import hair_points
 from generator.studio.hair_points import HairPoints, HairStyle
-from generator.studio.head_model import StudioHead, StudioRig
+from generator.studio.head_model import StudioHead, StudioRig, face_share
 from generator.studio.lighting import linear_of
 from generator.studio.procedural_skin import Complexion, eye_colour, skin_colour
 from generator.studio.props import Neckline, build_bust, build_glasses
@@ -192,7 +192,7 @@ def dress_person(
     necklines = (Neckline(-12.4, 0.36, 0.0, 5.0), Neckline(-12.6, 0.36, 2.6, 4.2), Neckline(-9.6, 0.30, 0.0, 5.0))
     neckline = necklines[int(rng.choice(3, p=[0.55, 0.3, 0.15]))]
     device = rig.device
-    eye = torch.from_numpy(_eye_map(traits.complexion, noise)).to(device)
+    eye = torch.from_numpy(eye_map(traits.complexion, noise)).to(device)
     return Person(
         head=head, skin=torch.from_numpy(maps).to(device), eye=eye,
         hair=_on(hair, device), hair_colour=torch.tensor(traits.complexion.hair, device=device),
@@ -249,7 +249,7 @@ def _skin_maps(
         + bags
         + lines
     )
-    face = ((z > 2.0) & (y > -5.0 - 0.43 * (z - 1)) & (y < 10.8) & (np.abs(x) < 8.0)).astype(np.float32)
+    face = face_share(atlas.rest)
     face[:, shape[1] // 2 :] = 0
     label_hair = np.maximum(np.maximum(on_scalp * 0.7 * (not traits.bald), brows), covers[..., 1] * 0.6)
     openness = (atlas.openness / 0.85).clip(0.05, 1)
@@ -300,7 +300,7 @@ def _fur(
     return hair_points.join_hair([lashes, strands]), torch.cat([dark, own])
 
 
-def _eye_map(complexion: Complexion, noise: LatticeNoise, side_px: int = 192) -> Array:
+def eye_map(complexion: Complexion, noise: LatticeNoise, side_px: int = 192) -> Array:
     """float32 [3, side, side], top row up."""
     step = (np.arange(side_px) + 0.5) / side_px * 2 - 1
     x, y = np.meshgrid(step * EYE_MAP_CM, -step * EYE_MAP_CM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,28 +18,19 @@ from generator.face_landmarks import CHIN, FOREHEAD_TOP
 from generator.rig_fit import FOCAL
 from generator.studio import take_sampling
 from generator.studio.head_model import StudioHead, to_pixels
+from generator.studio.lifted_person import LiftedPerson, LiftedStage, draw_lifted_target, lifted_moments
 from generator.studio.lighting import draw_light, linear_of
+from generator.studio.portrait_source import FittedPortrait
 from generator.studio.rig_mesh import rotation
-from generator.studio.scene import Frame, Moment, Person, Setting, Stage
+from generator.studio.scene import Frame, Moment, Person, Setting
+from generator.studio.stage import Stage
 from generator.studio.take_sampling import Target
 from generator.working_picture import FACE_HEIGHTS_WIDE
 
 Array = NDArray[np.float32]
-TEST_SHARE = 0.1
 _NECK_TO_CENTRE = np.array([0.0, 8.0, 3.0], np.float32)  # cm, from the pivot in the neck to HEAD_CENTRE
 _NECK_SHARE = 0.6
 _CENTRE_BELOW = 0.04  # of half the side: the working picture's centre lies above the middle of the face
-
-
-def split_of(name: str) -> str:
-    """ "test" for a tenth of all names, "train" for the others; depends on the name alone."""
-    digest = hashlib.sha256(f"studio split of {name}".encode()).digest()
-    return "test" if int.from_bytes(digest[:4], "big") < TEST_SHARE * 2**32 else "train"
-
-
-def source_id(name: str) -> str:
-    """What a take tells of a portrait: no name, the same for the same portrait."""
-    return hashlib.sha256(f"studio portrait {name}".encode()).hexdigest()[:16]
 
 
 class Drawn(Protocol):
@@ -124,7 +114,7 @@ def draw_background(rng: np.random.Generator, size_px: int) -> Array:
 
 
 def procedural_take(
-    person: Person, rng: np.random.Generator, *, frames: int, size_px: int, oversampling: float
+    person: Person, rng: np.random.Generator, frames: int, size_px: int, oversampling: float
 ) -> dict[str, Tensor]:
     """All tensors of one take of `frames` frames, the first is the source."""
     device = person.head.rig.device
@@ -139,8 +129,28 @@ def procedural_take(
     return tensors
 
 
+def lifted_take(
+    portrait: FittedPortrait, person: LiftedPerson, rng: np.random.Generator, frames: int, size_px: int,
+    oversampling: float,
+) -> dict[str, Tensor]:  # fmt: skip
+    """As `procedural_take`; the first frame is the photo itself."""
+    pose = np.array(portrait.fit.yaw_pitch_roll_deg, np.float32)
+    source = Target(person.rest_expression, pose, np.zeros(3, np.float32), 1.0, person.rest_gaze)
+    targets = [source, *(draw_lifted_target(rng, source) for _ in range(frames - 1))]
+    moments = lifted_moments(person, targets)
+    stage = LiftedStage(person, size_px, oversampling)
+    drawn = [stage.source_frame(moments[0], portrait.landmarks, portrait.photo), *map(stage.draw, moments[1:])]
+    tensors = gather_take(drawn, moments)
+    tensors["identity"] = torch.from_numpy(person.head.identity)
+    tensors["light"] = person.light.reshape(-1)
+    return tensors
+
+
 def draw_take(stage: Drawn, moments: list[Moment]) -> dict[str, Tensor]:
-    drawn = [stage.draw(moment) for moment in moments]
+    return gather_take([stage.draw(moment) for moment in moments], moments)
+
+
+def gather_take(drawn: list[Frame], moments: list[Moment]) -> dict[str, Tensor]:
     poses = [_yaw_pitch_roll(moment.rotation.cpu().numpy()) for moment in moments]
     tensors = {
         "frames": torch.stack([f.rgb for f in drawn]),

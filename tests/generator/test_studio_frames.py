@@ -14,8 +14,8 @@ from generator.rig_fit import HEAD_CENTRE
 from generator.studio.head_model import LID_OVERLAP_CM, LIP_OVERLAP_CM, StudioHead, StudioRig, gaze_direction
 from generator.studio.make_frames import Maker, Order
 from generator.studio.scene import Label
+from generator.studio.splits import split_of
 from generator.studio.take_sampling import draw_expression, draw_source, draw_target, follow_with_lids
-from generator.studio.takes import split_of
 
 DATA = os.environ.get("VASARI_DATA", "")
 needs_rig = pytest.mark.skipif(

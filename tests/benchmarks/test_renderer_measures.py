@@ -217,6 +217,7 @@ def test_arithmetic_is_counted_as_two_operations_per_multiply_add() -> None:
     assert count.flop == 100 * (3 * 8 + 20)
 
 
+@pytest.mark.slow
 def test_studio_people_are_the_source_at_rest_and_turn_as_asked() -> None:
     rig = Path(os.environ.get("VASARI_DATA", "missing")) / "rig"
     if not rig.is_dir():

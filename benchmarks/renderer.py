@@ -1,44 +1,73 @@
-"""The renderer: frames per second, still background, equal bits, re-enactment of real talkers.
+"""The renderer: re-enactment of real talkers, control errors, leakage, speed, still background, equal bits.
 
-    python -m benchmarks.renderer [--data FOLDER] [--clips N]
+    python -m benchmarks.renderer --data FOLDER [--prototypes FOLDER] [--tracks FOLDER]
+    python -m benchmarks.renderer --data FOLDER --only controls --portraits 40
 
-FOLDER holds `rig/` (the full rig) and `grid/` (eleven clips of GRID with tracked motion); neither ships here. Without
-it speed, background and bits are measured with the small rig of the tests on the demo portrait.
-
-Re-enactment: frame 0 of a clip is encoded, driven with the tracked motion of the others, and compared with them
-inside the outline of the face and of the lips, in the 512 px working picture, from the fourth frame on.
+FOLDER holds `rig/` (the full rig), `portraits/` (with index.csv) and `grid/` (clips with tracked motion); none ships
+here. Without it speed, background and bits are measured on the demo portrait. Writes benchmarks/results/renderer.json.
+What the figures mean stands in the modules of the parts: `renderer_reenactment`, `renderer_controls`,
+`renderer_identity`, `renderer_speed`; the measuring device is `face_read_out`, checked on `exact_people`.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
+from torch import Tensor
 
-from benchmarks.shipped_weights import shipped
-from generator.face_landmarks import CHIN, FOREHEAD_TOP, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
+from benchmarks.exact_people import measure_exact
+from benchmarks.face_read_out import stored_scale
+from benchmarks.renderer_controls import (
+    Draw,
+    gaze_rows,
+    held_out_portraits,
+    leakage_rows,
+    measure_portraits,
+    pose_rows,
+)
+from benchmarks.renderer_identity import colour_and_shape, identity_rows, measure_identity, network_embedding
+from benchmarks.renderer_reenactment import Lift, measure_reenactment, reenactment_rows
+from benchmarks.renderer_speed import lively_motion, measure_arithmetic, measure_encoding, measure_gpu, measure_speed
+from benchmarks.results_page import Rows, number, write_results
+from benchmarks.shipped_weights import shipped, shipped_rig
 from generator.face_state import FaceState
-from generator.motion_block import MotionBlock
 from generator.render import Renderer
-from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
-from generator.rig_fit import FOCAL
-from generator.working_picture import FACE_HEIGHTS_WIDE, SIZE_PX
-from media import read_frames, read_portrait
+from generator.working_picture import SIZE_PX
+from media import read_portrait
 
 ROOT = Path(__file__).resolve().parents[1]
 PORTRAIT = ROOT / "vasari" / "demo" / "portrait.png"
-TRACK_PX = 384  # side of the crop in which the tracks were fitted
-BLOCK = 16
-Rows = dict[str, dict[str, Any]]
+EXACT_SEED = 202  # other people than those that the device's scale was measured on
+FOUNDATION_IDS = {
+    "encode_first_s": "encode_s",
+    "cpu_fps_1_thread": "fps_1_threads",
+    "cpu_fps": "fps_2_threads",
+    "background_changed_px": "background_changed_px",
+    "rerun_max_abs_diff": "rerun_max_abs_diff",
+    "grid_face_psnr_db": "reenact_face_db",
+    "grid_face_copy_psnr_db": "reenact_face_copy_db",
+    "grid_lips_psnr_db": "reenact_lips_db",
+    "grid_lips_copy_psnr_db": "reenact_lips_copy_db",
+}
+Parts = Mapping[str, Callable[[], Rows]]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the data lies, and how much of it is used."""
+
+    data: Path | None = None
+    prototypes: Path | None = None
+    tracks: Path | None = None
+    portraits: int = 40
+    exact_people: int = 16
+    clips: int | None = None
 
 
 def a_renderer(device: str = "cpu") -> Renderer:
@@ -47,69 +76,77 @@ def a_renderer(device: str = "cpu") -> Renderer:
     return Renderer.from_tensors({f"render.{name}": tensor for name, tensor in tensors.items()}, config, device)
 
 
-def lively_motion(frames: int) -> MotionBlock:
-    """A slow head turn with speech-like lips, blinks and wandering gaze."""
-    t = torch.arange(frames) / 25
-    pose = torch.zeros(frames, 6)
-    pose[:, 0], pose[:, 1] = 12 * torch.sin(1.3 * t), 6 * torch.sin(0.9 * t + 1)
-    pose[:, 2], pose[:, 5] = 3 * torch.sin(0.7 * t), 1 + 0.04 * torch.sin(0.5 * t)
-    expression = torch.zeros(frames, len(EXPRESSION_NAMES))
-    expression[:, EXPRESSION_INDEX["jawOpen"]] = 0.2 + 0.2 * torch.sin(15 * t)
-    expression[:, EXPRESSION_INDEX["mouthPucker"]] = (0.4 * torch.sin(6 * t)).clamp(min=0)
-    for side in "LR":
-        expression[:, EXPRESSION_INDEX[f"eyeBlink_{side}"]] = (6 * torch.sin(2.2 * t) - 5).clamp(0, 1)
-    gaze = torch.stack([6 * torch.sin(0.8 * t), 3 * torch.sin(1.1 * t)], 1)
-    return MotionBlock(pose, expression, gaze)
-
-
-def measure(data: Path | None = None, *, clips: int | None = None) -> Rows:
-    """Rows {id: {value, unit, n, command}}."""
+def parts(sources: Sources) -> Parts:
+    """Name -> what measures its rows; those without their data are left out."""
     renderer = a_renderer()
-    began = time.perf_counter()
-    face = renderer.encode(read_portrait(PORTRAIT))
-    encode_s = time.perf_counter() - began
-    rows: Rows = {"encode_s": {"value": encode_s, "unit": "s per portrait, first call", "n": 1}}
-    rows |= measure_speed(renderer, face) | measure_exactness(renderer, face)
+    portrait = read_portrait(PORTRAIT)
+    known: dict[str, Callable[[], Rows]] = {
+        "speed": lambda: _speed(renderer, portrait),
+        "exactness": lambda: measure_exactness(renderer, renderer.encode(portrait)),
+    }
     if torch.cuda.is_available():
-        rows |= measure_gpu()
-    if data:
-        rows |= measure_reenactment(renderer, data / "grid", clips)
-    return {key: {**row, "command": "python -m benchmarks.renderer --data FOLDER"} for key, row in rows.items()}
+        known["gpu"] = lambda: measure_gpu(a_renderer("cuda"), portrait)
+    data = sources.data
+    if data is not None:
+        lift = Lift(sources.prototypes, data) if sources.prototypes else None
+        known["reenactment"] = lambda: reenactment_rows(
+            measure_reenactment(renderer, data / "grid", clips=sources.clips, tracks=sources.tracks, lift=lift)
+        )
+        known["controls"] = lambda: _controls(renderer, data / "portraits", sources.portraits)
+        known["identity"] = lambda: _identity(renderer, data / "portraits", sources.portraits)
+        known["device"] = lambda: _device(data / "rig", sources.exact_people)
+    return known
 
 
-def measure_speed(renderer: Renderer, face: FaceState) -> Rows:
-    """Blocks of 16 frames at 512 px, one and two threads."""
-    threads, block, rows = torch.get_num_threads(), lively_motion(BLOCK), Rows()
-    for count in (1, 2):
-        torch.set_num_threads(count)
-        renderer.render(face, block[:2])
-        began, used = time.perf_counter(), time.process_time()
-        for _ in range(3):
-            renderer.render(face, block)
-        fps = 3 * BLOCK / (time.perf_counter() - began)
-        cpu_ms = (time.process_time() - used) / (3 * BLOCK) * 1e3
-        rows[f"fps_{count}_threads"] = {"value": fps, "unit": "frames/s, 512 px, CPU", "n": 3 * BLOCK}
-        rows[f"cpu_ms_{count}_threads"] = {"value": cpu_ms, "unit": "ms of CPU time per frame", "n": 3 * BLOCK}
-    torch.set_num_threads(threads)
-    return rows
+def measure(data: Path | None = None) -> Rows:
+    """Rows of `foundation.json`, under the ids that it has: speed, background, bits, re-enactment."""
+    of_parts = parts(Sources(data=data))
+    rows: Rows = {}
+    for name in ("speed", "exactness", "reenactment"):
+        if name in of_parts:
+            rows |= of_parts[name]()
+    command = "python -m benchmarks.foundation --only renderer"
+    return {FOUNDATION_IDS[key]: {**row, "command": command} for key, row in rows.items() if key in FOUNDATION_IDS}
 
 
-def measure_gpu() -> Rows:
-    """The same blocks on the first CUDA device."""
-    renderer = a_renderer("cuda")
-    face, block = renderer.encode(read_portrait(PORTRAIT)), lively_motion(BLOCK)
-    renderer.render(face, block)
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(5):
-        renderer.render(face, block)
-    torch.cuda.synchronize()
-    fps = 5 * BLOCK / (time.perf_counter() - began)
-    return {"fps_gpu": {"value": fps, "unit": f"frames/s, 512 px, {torch.cuda.get_device_name()}", "n": 5 * BLOCK}}
+def _speed(renderer: Renderer, portrait: Tensor) -> Rows:
+    rows = measure_encoding(renderer, portrait)
+    face = renderer.encode(portrait)
+    return rows | measure_speed(renderer, face) | measure_arithmetic(renderer, face)
+
+
+def _drawer(renderer: Renderer) -> Callable[[Tensor], tuple[Tensor, Draw]]:
+    """Portrait -> its working picture uint8 [3, 512, 512] and how to draw it."""
+
+    def draw_for(portrait: Tensor) -> tuple[Tensor, Draw]:
+        face = renderer.encode(portrait)
+        return face.picture.to(torch.uint8), lambda block: renderer.render(face, block)
+
+    return draw_for
+
+
+def _controls(renderer: Renderer, folder: Path, count: int) -> Rows:
+    measured = measure_portraits(shipped_rig(), _drawer(renderer), held_out_portraits(folder, count))
+    return pose_rows(measured) | gaze_rows(measured) | leakage_rows(measured)
+
+
+def _identity(renderer: Renderer, folder: Path, count: int) -> Rows:
+    """With the shipped identity network; without one, by a stand-in and under its name."""
+    embed, key = network_embedding(shipped("render")[0]), "identity_auc"
+    if embed is None:
+        embed, key = colour_and_shape, "identity_auc_colour_and_shape"
+    return identity_rows(*measure_identity(embed, _drawer(renderer), held_out_portraits(folder, count)), key)
+
+
+def _device(rig_folder: Path, people: int) -> Rows:
+    """What the measuring device gets wrong where the truth is known: procedural people of the studio."""
+    measured = measure_exact(shipped_rig(), stored_scale(), rig_folder, people, EXACT_SEED)
+    prefix = "measuring_"
+    return pose_rows(measured, prefix) | gaze_rows(measured, prefix) | leakage_rows(measured, prefix)
 
 
 def measure_exactness(renderer: Renderer, face: FaceState, frames: int = 24) -> Rows:
-    """Pixels that change outside the dilated head, and bytes that differ between ways of cutting a clip."""
+    """Pixels that change outside the dilated head; largest difference of a re-run, however it is cut and threaded."""
     block = lively_motion(frames)
     whole = renderer.render(face, block)
     matte = face.upper_texture[0, 3].view(SIZE_PX, 2, SIZE_PX, 2).amax((1, 3)).cpu().numpy()
@@ -118,7 +155,7 @@ def measure_exactness(renderer: Renderer, face: FaceState, frames: int = 24) -> 
     changed = (whole != face.picture.to(torch.uint8)).any(1)[:, outside].sum()
     threads = torch.get_num_threads()
     torch.set_num_threads(2 if threads == 1 else 1)
-    cut = torch.cat([renderer.render(face, block[i : i + 5]) for i in range(0, frames, 5)])
+    again = torch.cat([renderer.render(face, block[i : i + 5]) for i in range(0, frames, 5)])
     torch.set_num_threads(threads)
     pixels = int(outside.sum()) * frames
     return {
@@ -127,102 +164,50 @@ def measure_exactness(renderer: Renderer, face: FaceState, frames: int = 24) -> 
             "unit": f"of {pixels} pixels 48 px off the person",
             "n": frames,
         },
-        "differing_bytes": {"value": int((cut != whole).sum()), "unit": "blocks of 5, other thread count", "n": frames},
+        "rerun_max_abs_diff": {
+            "value": int((again.int() - whole.int()).abs().max()),
+            "unit": "of 255; re-run in blocks of 5, other thread count",
+            "n": frames,
+        },
     }
 
 
-def measure_reenactment(renderer: Renderer, grid: Path, clips: int | None) -> Rows:
-    scores = np.array([reenact(renderer, clip) for clip in sorted(grid.glob("*.mpg"))[:clips]])
-    names = ("face", "face_copy", "lips", "lips_copy")
-    units = "dB PSNR, mean over clips"
-    rows = {
-        f"reenact_{name}_db": {"value": float(value), "unit": units, "n": len(scores)}
-        for name, value in zip(names, scores.mean(0), strict=True)
-    }
-    better = (scores[:, [0, 2]] > scores[:, [1, 3]]).sum(0)
-    for name, count in zip(("face", "lips"), better, strict=True):
-        rows[f"reenact_{name}_better"] = {"value": int(count), "unit": "clips better than the copy", "n": len(scores)}
-    return rows
-
-
-def reenact(renderer: Renderer, clip: Path) -> NDArray[np.float64]:
-    """[4] PSNR of one clip: face, face of the copied first frame, lips, lips of the copy."""
-    track = np.load(clip.with_name(f"{clip.stem}_motion.npz"))
-    real = [frame for block in read_frames(clip) for frame in block.frames]
-    face = renderer.encode(real[0])
-    side, left, top = _working_square(track["landmarks"][0])
-    motion = tracked_motion(track, face, side)
-    lips = [*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]
-    shrink = SIZE_PX / side
-    to_work = np.array([[shrink, 0, -left * shrink], [0, shrink, -top * shrink]])
-    copy = face.picture.permute(1, 2, 0).cpu().numpy()
-    scores = []
-    for index, made in _rendered(renderer, face, motion):
-        if index < 3:
+@click.command(help=__doc__)
+@click.option("--data", envvar="VASARI_DATA", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--prototypes",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with portrait_lift.py and rig_render.py: measures the lift baseline beside the renderer.",
+)
+@click.option(
+    "--tracks",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with <clip>.npz: pose, expression, gaze of every frame.",
+)
+@click.option("--portraits", default=40, show_default=True, help="Held-out portraits.")
+@click.option("--exact-people", default=16, show_default=True, help="Studio people that check the device.")
+@click.option("--clips", type=int, help="Only the first N clips.")
+@click.option(
+    "--only", multiple=True, help="speed, exactness, gpu, reenactment, controls, identity, device; others keep."
+)
+@click.option("--dry-run", is_flag=True, help="Print, write nothing.")
+def main(
+    data: Path | None, prototypes: Path | None, tracks: Path | None, portraits: int, exact_people: int,
+    clips: int | None, only: tuple[str, ...], dry_run: bool,
+) -> None:  # fmt: skip
+    torch.set_num_threads(1)
+    of_parts = parts(Sources(data, prototypes, tracks, portraits, exact_people, clips))
+    unknown = set(only) - set(of_parts)
+    if unknown:
+        raise click.BadParameter(f"can't measure {', '.join(sorted(unknown))} here; there are {', '.join(of_parts)}")
+    for name, measure_part in of_parts.items():
+        if only and name not in only:
             continue
-        frame = real[index].permute(1, 2, 0).numpy()
-        target = cv2.warpAffine(frame, to_work, (SIZE_PX, SIZE_PX), flags=cv2.INTER_CUBIC)
-        marks = track["landmarks"][index][:468, :2] @ to_work[:, :2].T + to_work[:, 2]
-        scores.append([psnr_db(x, target, o) for o in (marks, marks[lips]) for x in (made, copy)])
-    return np.asarray(np.mean(scores, 0))
-
-
-def _rendered(renderer: Renderer, face: FaceState, motion: MotionBlock) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    for first in range(0, len(motion), BLOCK):
-        for offset, frame in enumerate(renderer.render(face, motion[first : first + BLOCK])):
-            yield first + offset, frame.permute(1, 2, 0).cpu().numpy()
-
-
-def _working_square(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Side, left, top of the encoder's crop, to a fraction of a pixel."""
-    top, chin = landmarks[FOREHEAD_TOP, :2], landmarks[CHIN, :2]
-    half = float(np.linalg.norm(top - chin)) * FACE_HEIGHTS_WIDE / 2
-    centre = (top + chin) / 2 + np.array([0, -0.04 * half])
-    return round(2 * half), round(float(centre[0]) - half), round(float(centre[1]) - half)
-
-
-def tracked_motion(track: Any, face: FaceState, side: float) -> MotionBlock:
-    """Tracks are absolute; a motion block is relative to frame 0 and to the clip's resting face."""
-    turns = Rotation.from_rotvec(track["rotvec"])
-    roll, pitch, yaw = (turns * turns[0].inv()).as_euler("ZXY", degrees=True).T
-    shift, pixels_per_cm = _head_centres(track)
-    shrink = SIZE_PX / side / float(track["crop"][0, 0])  # pixels of the tracking crop -> of the working picture
-    moved = (shift - shift[0]) * shrink / face.face_width_px
-    columns = [yaw, pitch, roll, moved[:, 0], -moved[:, 1], pixels_per_cm / pixels_per_cm[0]]
-    names = [n for n in _rig_names() if n in EXPRESSION_INDEX]
-    weights = track["expression"][:, [_rig_names().index(n) for n in names]]
-    rest = np.minimum(weights[0], np.percentile(weights, 15, axis=0))
-    expression = np.zeros((len(weights), len(EXPRESSION_NAMES)), np.float32)
-    expression[:, [EXPRESSION_INDEX[n] for n in names]] = np.clip(weights - rest, 0, 1)
-    gaze = torch.tensor(face.eye_layers[0].gaze_deg).expand(len(weights), 2).contiguous()
-    return MotionBlock(torch.from_numpy(np.stack(columns, 1).astype(np.float32)), torch.from_numpy(expression), gaze)
-
-
-def _head_centres(track: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Projected head centre [T, 2] in the tracking crop and pixels per cm [T]."""
-    place = track["translation"].astype(np.float64)
-    k = FOCAL * TRACK_PX / 2 / -place[:, 2]
-    return np.stack([TRACK_PX / 2 + k * place[:, 0], TRACK_PX / 2 - k * place[:, 1]], 1), k
-
-
-def _rig_names() -> list[str]:
-    """The 57 names of the tracks: ours and the four that are left out, in alphabetical order without regard to case."""
-    extra = ("PupilDilate_L", "PupilDilate_R", "cheekRaiser_L", "cheekRaiser_R")
-    return sorted([*EXPRESSION_NAMES, *extra])
-
-
-def psnr_db(made: NDArray[Any], real: NDArray[Any], outline: NDArray[Any]) -> float:
-    hull = cv2.convexHull(outline.astype(np.int32))
-    mask = cv2.fillConvexPoly(np.zeros(made.shape[:2], np.uint8), hull, 1) > 0
-    error = float(((made.astype(np.float64) - real) ** 2)[mask].mean())
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
-
-
-@click.command(help=(__doc__ or "").split("\n")[0])
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="holds rig/ and grid/")
-@click.option("--clips", type=int, help="only the first N clips")
-def main(data: Path | None, clips: int | None) -> None:
-    print(json.dumps(measure(data, clips=clips), indent=1))
+        rows = {key: {**row, "command": "python -m benchmarks.renderer"} for key, row in measure_part().items()}
+        if not dry_run:
+            write_results("renderer", rows)
+        for key, row in rows.items():
+            click.echo(f"{key:40s} {number(row['value']):>10s} {row['unit']}")
 
 
 if __name__ == "__main__":

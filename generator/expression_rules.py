@@ -16,6 +16,8 @@ _SHARED_WITH_REST = tuple(
     for i, name in enumerate(EXPRESSION_NAMES)
     if name.startswith(("mouthSmile", "mouthDimple", "mouthStretch", "mouthFrown", "cheek", "brow", "eye"))
 )
+_SMILE = tuple(EXPRESSION_INDEX[f"mouthSmile_{side}"] for side in "LR")
+SMILE_KEPT, SMILE_RELAXED = 0.3, 0.5  # of a portrait's smile beyond the first, the second is taken back at rest
 LID_OVERLAP_PX = 2.2  # a shut upper lid covers the wet edge of the lower one
 LID_FOLLOWS_DOWN_DEG, LID_FOLLOWS_UP_DEG = 23.0, 28.0  # gaze at which eyeLookDown, eyeLookUp reach 1
 
@@ -34,6 +36,9 @@ def settle_expression(face: FaceState, expression: Tensor, gaze_deg: Tensor) -> 
     weights = expression.clamp(0, 1).clone()
     index = torch.tensor(_SHARED_WITH_REST, device=weights.device)
     weights[index] = torch.minimum(weights[index], 1 - face.rest_expression[index])
+    smile = torch.tensor(_SMILE, device=weights.device)
+    given_back = SMILE_RELAXED * (face.rest_expression[smile] - SMILE_KEPT).clamp(min=0)
+    weights[smile] = expression[smile].clamp(0, 1) * (1 - face.rest_expression[smile] + given_back) - given_back
     pitch = float(gaze_deg[1]) - face.eye_layers[0].gaze_deg[1]
     for side in "LR":
         for name, amount in (("Down", pitch / LID_FOLLOWS_DOWN_DEG), ("Up", -pitch / LID_FOLLOWS_UP_DEG)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,15 +13,18 @@ from torch import Tensor
 
 from generator.errors import GeneratorError
 from generator.face_fields import GRID, Fields, Window, build_fields
-from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
+from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, LID_UPPER, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
 from generator.face_openings import Opening, fill, find_openings
 from generator.face_state import EyeState, FaceState, MouthState, OpeningState
 from generator.framing import Framing, frame_size_px
+from generator.glasses import hold_glasses, wears_glasses
 from generator.paste_back import prepare_paste
 from generator.picture_layers import (
     EyeLayer,
+    clean_lips,
     clean_lower_lid,
     fill_behind,
+    own_teeth,
     refine_matte,
     skin_alphas,
     snap_to_bytes,
@@ -28,9 +32,10 @@ from generator.picture_layers import (
     whole_pixels,
 )
 from generator.rig_fit import FOCAL, HEAD_CENTRE, HeadFit, RigShape, fit_head, project
-from generator.working_picture import CELL_PX, SIZE_PX, WorkingPicture, take_working_picture
+from generator.working_picture import CELL_PX, SIZE_PX, TEXTURE_PX, WorkingPicture, take_working_picture
 
-MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 28.0, 25.0, 30.0
+MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 38.0, 25.0, 30.0
+CORNER = 0.17  # of an eye's width, the iris's centre comes no nearer to a corner
 EYE_RADIUS_CM = 1.5
 GAZE_DEAD_ZONE_DEG = np.array([8.0, 14.0])  # yaw, pitch: narrow eyes hide where the iris's centre is
 Array = NDArray[np.float32]
@@ -65,10 +70,14 @@ def encode_working_picture(
     openings = find_openings(work.landmarks)
     fields = build_fields(rig, fit, work.landmarks, openings, framing)
     texture = snap_to_bytes(work.texture)
+    if wears_glasses(texture, work.landmarks):
+        fields = hold_glasses(fields, work.landmarks)
     picture = whole_pixels(texture)
     matte = refine_matte(work.person, picture, work.landmarks)
     background = np.round(fill_behind(picture, matte).clip(0, 255))
     upper_alpha, lower_alpha, lenses = skin_alphas(matte, openings)
+    teeth = own_teeth(texture, openings[2], fields.windows[2].box)
+    clean_lips(texture, work.landmarks, openings[2])
     lid_texture = texture.copy()
     for window in fields.windows[:2]:
         clean_lower_lid(lid_texture, work.landmarks, window.opening)
@@ -90,6 +99,8 @@ def encode_working_picture(
         size_px=size_px,
         picture=planes(picture),
         background=planes(background),
+        still_skin=planes(whole_pixels(np.dstack([texture, upper_alpha]))),
+        moving_cells=torch.from_numpy(_moving_cells(upper_alpha, moves)).to(device),
         upper_texture=planes(np.dstack([texture, upper_alpha]))[None],
         lower_texture=planes(np.dstack([lid_texture, lower_alpha, lenses]))[None],
         position=as_tensor(_positions(fields)),
@@ -105,7 +116,10 @@ def encode_working_picture(
         eyes=(left_eye, right_eye),
         eye_layers=layers,
         mouth=mouth,
-        mouth_interior=_mouth_state(rig, fit, work, picture, sprites, cm_per_px, as_tensor),
+        mouth_interior=replace(
+            _mouth_state(rig, fit, work, picture, sprites, cm_per_px, as_tensor),
+            own=None if teeth is None else as_tensor(teeth),
+        ),
         paste=pasted.to(device) if pasted else None,
     )
 
@@ -127,6 +141,13 @@ def _moving_pixels(fields: Fields) -> Array:
     weight = cv2.resize(np.maximum(fields.turn_weight, fields.move_weight), (SIZE_PX, SIZE_PX))
     t = np.clip(weight / 0.06, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def _moving_cells(alpha: Array, moves: Array) -> NDArray[np.bool_]:
+    """[256, 256] of the person's alpha on texels and the moving pixels; never empty."""
+    person = alpha.reshape(GRID, TEXTURE_PX // GRID, GRID, TEXTURE_PX // GRID).max((1, 3)) > 0
+    moving = moves.reshape(GRID, CELL_PX, GRID, CELL_PX).max((1, 3)) > 0
+    return np.asarray(person & moving)
 
 
 def _positions(fields: Fields) -> Array:
@@ -171,6 +192,7 @@ def _eye_states(
     off = (landmarks[list(IRIS_CENTRE)] - ahead) / px_per_cm[:, None] / EYE_RADIUS_CM
     angle = np.degrees(np.arcsin(np.clip(off.mean(0), -0.5, 0.5)))
     angle = np.sign(angle) * np.clip(np.abs(angle) - GAZE_DEAD_ZONE_DEG, 0, 20)
+    reaches = [_iris_reach(landmarks, which) for which in (0, 1)]
     left, right = (
         EyeState(
             white=as_tensor(eye.white),
@@ -178,10 +200,19 @@ def _eye_states(
             eyeball_cm=as_tensor(centre),
             radius_cm=EYE_RADIUS_CM,
             gaze_deg=(float(angle[0]), float(angle[1])),
+            reach_px=reach,
         )
-        for eye, centre in zip(eyes, centres, strict=True)
+        for eye, centre, reach in zip(eyes, centres, reaches, strict=True)
     )
     return left, right
+
+
+def _iris_reach(landmarks: Array, which: int) -> tuple[float, float]:
+    """px along the eye: the iris's centre stays off the corners, where an eye can't turn it."""
+    corner, end = landmarks[[LID_UPPER[which][0], LID_UPPER[which][-1]]]
+    width = float(np.linalg.norm(end - corner))
+    place = float((landmarks[IRIS_CENTRE[which]] - corner) @ (end - corner)) / width
+    return min(CORNER * width - place, 0.0), max((1 - CORNER) * width - place, 0.0)
 
 
 def _rig_points(rig: RigShape, fit: HeadFit, marks: list[int]) -> Array:
@@ -216,10 +247,12 @@ def _mouth_state(
         q[:2] += miss * [1, -1] / (FOCAL * SIZE_PX / 2 / -q[2])
         places.append(q)
     light = _skin_light(picture, work.landmarks)
+    colourful = _colourfulness(picture)
     enamel = _enamel_light(picture, find_openings(work.landmarks)[2], light)
     teeth = []
     for side in ("upper", "lower"):
-        rgba = sprites[f"{side}_teeth"].float().cpu().numpy()
+        rgba = sprites[f"{side}_teeth"].float().cpu().numpy().copy()
+        rgba[:3] = rgba[:3].mean(0) + colourful * (rgba[:3] - rgba[:3].mean(0))
         alpha = rgba[3:] / 255
         teeth.append(np.concatenate([rgba[:3] * alpha * enamel[:, None, None], alpha]))
     axes = np.stack([fit.rotation[:, 0], -fit.rotation[:, 1]])
@@ -231,7 +264,9 @@ def _mouth_state(
         lower_motion=as_tensor(jaw @ fit.rotation.T),
         axes=as_tensor(axes),
         cm_per_px=cm_per_px,
-        cavity=as_tensor(np.array([62, 22, 20], np.float32) * light),
+        cavity=as_tensor((33 + colourful * (np.array([62, 22, 20], np.float32) - 33)) * light),
+        depth_tint=as_tensor(1 + colourful * np.array([-0.08, 0.15, 0.25], np.float32)),
+        own=None,
     )
 
 
@@ -255,4 +290,10 @@ def _skin_light(picture: Array, landmarks: Array) -> Array:
     luma = float(skin @ [0.3, 0.59, 0.11])
     tint = (skin / max(luma, 1e-3)) / np.array([1.20, 0.96, 0.82])
     level = np.clip(0.62 + 0.5 * luma, 0.62, 1.02)
-    return np.asarray(level * np.clip(tint, 0.5, 1.25) ** 0.8, np.float32)
+    tint = 1 + _colourfulness(picture) * (np.clip(tint, 0.5, 1.25) ** 0.8 - 1)
+    return np.asarray(level * tint, np.float32)
+
+
+def _colourfulness(picture: Array) -> float:
+    """0 for a grey picture, 1 for a coloured one."""
+    return float(np.clip((np.ptp(picture, axis=2).mean() - 1) / 8, 0, 1))

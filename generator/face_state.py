@@ -38,6 +38,7 @@ class EyeState:
     eyeball_cm: Tensor  # [3]
     radius_cm: float
     gaze_deg: tuple[float, float]  # yaw, pitch of the portrait's gaze
+    reach_px: tuple[float, float]  # how far the iris can go to the left (negative) and right before it is a corner
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class MouthState:
     axes: Tensor  # [2, 3] the sprites' right and down, camera space
     cm_per_px: float
     cavity: Tensor  # [3] colour 0..255
+    depth_tint: Tensor  # [3] exponents: light between the lips reddens with depth, but not on a grey picture
+    own: Tensor | None  # [5, H, W] texels over the mouth's opening: the portrait's own upper teeth, premultiplied
+    # colour and alpha, and where it shows none; None where its lips are closed
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class FaceState:
     size_px: tuple[int, int]  # width and height of its frames
     picture: Tensor  # [3, 512, 512] 0..255
     background: Tensor  # [3, 512, 512] without the person
+    still_skin: Tensor  # [4, 512, 512] colour and alpha of the upper sheet at rest
+    moving_cells: Tensor  # bool [256, 256] cells of the person that the head's motion reaches
     upper_texture: Tensor  # [1, 4, 1024, 1024] colour and alpha of the upper sheet
     lower_texture: Tensor  # [1, 5, 1024, 1024] colour, alpha of the lower sheet, where it is needed
     position: Tensor  # [3, 256, 256] cm, camera space

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generator.face_state import FaceState
+from generator.face_state import FaceState, MouthState, OpeningState
 from generator.head_motion import HeadMotion, move_points
 from generator.warp import pixel_centres
+from generator.working_picture import CELL_PX
 
 
 def draw_mouth(
@@ -19,12 +20,17 @@ def draw_mouth(
     target = pixel_centres(window, opening.device)
     shade = _occlusion(opening)
     picture = mouth.cavity[:, None, None] * (0.35 + 0.65 * shade)
-    light = shade ** torch.tensor([0.92, 1.15, 1.25], device=shade.device)[:, None, None]  # red with depth
+    light = shade ** mouth.depth_tint[:, None, None]
     lower_cm = mouth.lower_cm + weights @ mouth.lower_motion
-    for sprite, centre, gain in ((mouth.lower_teeth, lower_cm, 0.80), (mouth.upper_teeth, mouth.upper_cm, 1.0)):
-        layer = _place(sprite, centre, mouth.axes, mouth.cm_per_px, motion, target)
-        picture = picture * (1 - layer[3]) + layer[:3] * light * gain
-    return picture
+    lower = _place(mouth.lower_teeth, lower_cm, mouth.axes, mouth.cm_per_px, motion, target)
+    upper = _place(mouth.upper_teeth, mouth.upper_cm, mouth.axes, mouth.cm_per_px, motion, target)
+    picture = picture * (1 - lower[3]) + lower[:3] * light * 0.80
+    if mouth.own is None:
+        return picture * (1 - upper[3]) + upper[:3] * light
+    own = _place_own(face.mouth, mouth, motion, target)
+    upper = upper * (1 - own[4])
+    picture = picture * (1 - upper[3]) + upper[:3] * light
+    return picture * (1 - own[3]) + own[:3] * light.sqrt()
 
 
 def _occlusion(opening: Tensor) -> Tensor:
@@ -39,6 +45,19 @@ def _box_mean(field: Tensor, reach: int) -> Tensor:
     width = 2 * reach + 1
     along = F.avg_pool2d(field[None, None], (1, width), stride=1, padding=(0, reach))
     return F.avg_pool2d(along, (width, 1), stride=1, padding=(reach, 0))[0, 0]
+
+
+def _place_own(opening: OpeningState, mouth: MouthState, motion: HeadMotion, target: Tensor) -> Tensor:
+    """The portrait's own teeth [5, h, w] in the target pixels [2, H, W] -> [5, H, W]: a flat card, as `_place`."""
+    assert mouth.own is not None
+    points = torch.stack([mouth.upper_cm, mouth.upper_cm + mouth.axes[0], mouth.upper_cm + mouth.axes[1]])
+    rest, now = motion.project(points), move_points(points, motion)
+    to_rest = (rest[1:] - rest[:1]).T @ torch.linalg.inv((now[1:] - now[:1]).T)
+    corner = torch.tensor([opening.left, opening.top], device=target.device) * CELL_PX
+    at = torch.einsum("ij,jhw->ihw", to_rest, target - now[0][:, None, None]) + (rest[0] - corner)[:, None, None]
+    size = torch.tensor([opening.width, opening.height], device=target.device) * CELL_PX
+    where = (at * (2 / size)[:, None, None] - 1).permute(1, 2, 0)[None]
+    return F.grid_sample(mouth.own[None], where, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
 
 
 def _place(

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generator.face_fields import Box
-from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, IRIS_RIM
+from generator.face_landmarks import FACE_OVAL, IRIS_CENTRE, IRIS_RIM, LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
 from generator.face_openings import Opening, fill
 from generator.working_picture import CELL_PX, SIZE_PX, TEXTURE_PX
 
+MIN_TEETH_GAP_PX = 6.0
+LIP_LINE = 0.5  # how much darker closed lips are where they meet
 TEXELS = TEXTURE_PX // SIZE_PX  # per pixel
 Array = NDArray[np.float32]
 
@@ -31,8 +33,8 @@ class EyeLayer:
 
 
 def whole_pixels(texture: Array) -> Array:
-    """Texture [1024, 1024, 3] -> picture [512, 512, 3] uint8-valued, as sampling it at rest returns."""
-    return np.asarray(texture.reshape(SIZE_PX, TEXELS, SIZE_PX, TEXELS, 3).mean((1, 3)), np.float32)
+    """Texture [1024, 1024, C] -> picture [512, 512, C], as sampling it at rest returns."""
+    return np.asarray(texture.reshape(SIZE_PX, TEXELS, SIZE_PX, TEXELS, -1).mean((1, 3)), np.float32)
 
 
 def snap_to_bytes(texture: Array) -> Array:
@@ -146,6 +148,70 @@ def clean_lower_lid(texture: Array, landmarks: Array, opening: Opening) -> None:
     texture[part] = np.where(hole[..., None] > 0, cv2.inpaint(crop, hole, 5, cv2.INPAINT_TELEA), texture[part])
 
 
+def own_teeth(texture: Array, mouth: Opening, box: Box) -> Array | None:
+    """[5, h, w] texels over the mouth's `Box`: the upper teeth that an open mouth shows, premultiplied colour and
+    alpha, and where it shows none below them. None where it shows too little to tell."""
+    between = cut_texels(fill(np.concatenate([mouth.upper, mouth.lower[::-1]]), TEXTURE_PX, TEXELS), box) > 0.5
+    within = cv2.erode(between.astype(np.uint8), np.ones((5, 5))) > 0
+    if mouth.gap_px().max() < MIN_TEETH_GAP_PX or within.sum() < 300:
+        return None
+    patch = cut_texels(texture, box).clip(0, 255)
+    luma, red = patch.mean(-1), patch[..., 0] / np.maximum(patch[..., 1] + patch[..., 2], 1)
+    bright = float(np.percentile(luma[within], 85))
+    enamel = within & (luma > 0.62 * bright) & (red < 1.25 * np.median(red[within & (luma > 0.85 * bright)]))
+    tooth = cv2.morphologyEx(enamel.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7))) * within
+    if tooth.sum() < 0.35 * within.sum():
+        return None
+    alpha = cv2.GaussianBlur(cv2.erode(tooth, np.ones((3, 3))).astype(np.float32), (0, 0), 1.0)
+    below = within & (tooth == 0) & (np.cumsum(tooth, 0) > 0)
+    other = cv2.GaussianBlur(below.astype(np.float32), (0, 0), 1.0)
+    layers = np.dstack([patch * alpha[..., None], alpha, other])
+    return np.ascontiguousarray(layers.transpose(2, 0, 1), np.float32)
+
+
+def clean_lips(texture: Array, landmarks: Array, mouth: Opening) -> None:
+    """Takes teeth and darkness off the lips' edges, in place, where the landmarks put them on the lip: they would show
+    as a pale or dark seam on closed lips."""
+    if mouth.gap_px().max() < 2.5:
+        return
+    down = np.array([-mouth.along[1], mouth.along[0]], np.float32)
+    reach = 2.0 + 0.16 * float(mouth.gap_px().max())
+    outline = np.concatenate([landmarks[list(LIPS_OUTER_UPPER)], landmarks[list(LIPS_OUTER_LOWER)][::-1]])
+    low, high = (np.clip(edge * TEXELS, 0, TEXTURE_PX).astype(int) for edge in (outline.min(0) - 8, outline.max(0) + 8))
+    part = np.s_[low[1] : high[1], low[0] : high[0]]
+    between, near, lips = (
+        fill(polygon, TEXTURE_PX, TEXELS)[part] > 0.5
+        for polygon in (
+            np.concatenate([mouth.upper, mouth.lower[::-1]]),
+            np.concatenate([mouth.upper - reach * down, (mouth.lower + reach * down)[::-1]]),
+            outline,
+        )
+    )
+    crop = np.clip(texture[part], 0, 255)
+    luma, red = crop.mean(-1), crop[..., 0] / np.maximum(crop[..., 1] + crop[..., 2], 1)
+    skin, open_wide = lips & ~near, cv2.erode(between.astype(np.uint8), np.ones((5, 5))) > 0
+    if skin.sum() < 50 or open_wide.sum() < 50:
+        return
+    lip_luma, lip_red = float(np.median(luma[skin])), float(np.median(red[skin]))
+    tooth_red = float(np.median(red[open_wide & (luma >= np.percentile(luma[open_wide], 60))]))
+    tooth = (red < 0.5 * (lip_red + tooth_red)) & (luma > 0.8 * lip_luma) & (tooth_red < 0.95 * lip_red)
+    wrong = near & ~between & (tooth | (luma < 0.55 * lip_luma))
+    hole = cv2.dilate((between | wrong).astype(np.uint8), np.ones((5, 3)))
+    filled = cv2.inpaint(np.round(crop).astype(np.uint8), hole, 5, cv2.INPAINT_TELEA)
+    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 1.0)[..., None]
+    lips_whole = crop + np.maximum(soft, hole[..., None]) * (filled - crop)
+    texture[part] = lips_whole * (1 - LIP_LINE * _edge(mouth)[part][..., None] * np.array([0.85, 1, 1], np.float32))
+
+
+def _edge(mouth: Opening) -> Array:
+    """[1024, 1024] 0..1: the shade where lips meet, a pixel wide along both contours, none at the corners."""
+    shade = np.zeros((TEXTURE_PX, TEXTURE_PX), np.float32)
+    for line in (mouth.upper, mouth.lower):
+        points = np.round((line[2:-2] * TEXELS - 0.5) * 16).astype(np.int32)
+        cv2.polylines(shade, [points], False, 1.0, 2, cv2.LINE_8, 4)
+    return np.asarray(np.minimum(cv2.GaussianBlur(shade, (0, 0), 1.1) * 1.25, 1), np.float32)
+
+
 def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> EyeLayer:
     centre, radius = _iris_circle(landmarks, opening)
     patch = cut_texels(texture, box).astype(np.float32)
@@ -155,7 +221,8 @@ def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> E
     distance = np.hypot(x - local[0], y - local[1]) / (radius * TEXELS)
     open_inside = cv2.erode(opening_mask, np.ones((3, 3))) > 0.9
     well_inside = cv2.erode(opening_mask, np.ones((5, 3))) > 0.9  # the lids' dark edges are no part of the iris
-    white = _white_of_eye(patch, open_inside, distance)
+    shade = _socket_shade(opening, box, distance.shape, radius)
+    white = _white_of_eye(patch, open_inside, distance, shade)
     iris = _whole_iris(patch, well_inside, distance, local)
     seen = cv2.GaussianBlur(well_inside.astype(np.float32), (0, 0), 1.0)
     alpha = np.clip((1.06 + 0.14 * seen - distance) / 0.14, 0, 1)  # softer rim where the portrait shows it
@@ -164,21 +231,38 @@ def split_eye(texture: Array, landmarks: Array, opening: Opening, box: Box) -> E
     return EyeLayer(white, iris, alpha[None].astype(np.float32))
 
 
-def _white_of_eye(patch: Array, inside: NDArray[np.bool_], distance: Array) -> Array:
-    """The sclera seen left and right of the iris, spread over the whole eyeball."""
-    seen = (inside & (distance > 1.40)).astype(np.float32)
+def _white_of_eye(patch: Array, inside: NDArray[np.bool_], distance: Array, shade: Array) -> Array:
+    """The sclera seen left and right of the iris, continued over the whole eyeball with the shade of a ball in its
+    socket. What is as dark as an iris near the iris is one, though the landmarks put it outside."""
+    lit = patch / shade[..., None]
+    light = lit.mean(-1)
+    seen = inside & (distance > 1.25)
     if seen.sum() < 40:
-        seen = (inside & (distance > 1.2)).astype(np.float32)
-    if seen.sum() < 10:
-        skin = patch.reshape(-1, 3).mean(0)
-        return np.broadcast_to(0.5 * skin + 90, patch.shape).astype(np.float32)
-    filled = _push_pull(patch * seen[..., None], seen)
-    # evened out and lifted: dark lash pixels must not spread over the eyeball
-    bright = np.percentile(patch[seen > 0].reshape(-1, 3), 80, axis=0)
-    bright = 0.8 * bright + 0.2 * bright.max()  # a little whiter than narrow, shaded eyes show it
-    filled = np.maximum(filled, 0.80 * bright)
-    keep = cv2.GaussianBlur(seen, (0, 0), 1.0)[..., None] * seen[..., None]
-    return np.asarray(keep * patch + (1 - keep) * cv2.GaussianBlur(filled, (0, 0), 1.5), np.float32)
+        skin = float(np.median(patch.mean(-1)))
+        colour = np.array([1.0, 0.96, 0.93], np.float32) * np.clip(1.1 * skin + 20, 70, 215)
+    else:
+        colour = lit[seen & (light >= np.percentile(light[seen], 70))].mean(0)
+        colour = 0.75 * colour + 0.25 * colour.max()  # less of the skin's and the iris's tint
+    ball = colour * shade[..., None]
+    true = (seen & ((light > 0.74 * colour.mean()) | (distance > 2.1))).astype(np.float32)
+    off = _push_pull((patch - ball) * true[..., None], true)  # what the ball misses, carried in from its border
+    ball = ball * np.clip(1 + off / np.maximum(ball, 1), 0.8, 1.15)
+    keep = cv2.GaussianBlur(cv2.erode(true, np.ones((3, 3))), (0, 0), 1.0)[..., None] * true[..., None]
+    return np.asarray(keep * patch + (1 - keep) * cv2.GaussianBlur(ball, (0, 0), 1.2), np.float32)
+
+
+def _socket_shade(opening: Opening, box: Box, shape: tuple[int, int], radius_px: float) -> Array:
+    """[h, w] 0..1 on texels: light on an eyeball, less under the upper lid and towards the corners."""
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
+    px = np.stack([x, y], -1) / TEXELS + np.array([box.left, box.top], np.float32) * CELL_PX
+    down = np.array([-opening.along[1], opening.along[0]], np.float32)
+    relative = px - opening.upper[0]
+    s, d = relative @ opening.along / opening.width_px, relative @ down
+    t = np.linspace(0, 1, len(opening.upper))
+    below_lid = d - np.interp(s, t, (opening.upper - opening.upper[0]) @ down)
+    lid = 1 - 0.36 * np.exp(-np.maximum(below_lid, 0) / (0.5 * radius_px))
+    aside = np.clip((np.abs(2 * s - 1) - 0.35) / 0.65, 0, 1)
+    return np.asarray(lid * (1 - 0.30 * aside**1.5), np.float32)
 
 
 def _whole_iris(patch: Array, inside: NDArray[np.bool_], distance: Array, centre: Array) -> Array:

@@ -129,10 +129,14 @@ def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torc
     gaze = moment.gaze[0].to(device)
     settled = settle_expression(face, moment.expression[0].to(device), gaze)
     upper = _upper_cells(face, settled.weights, settled.shifts, motion)
-    source = invert_map(upper, origin=(0, 0), target=(0, 0, SIZE_PX, SIZE_PX))
-    skin = sample_pixels(face.upper_texture, source)  # [4, 512, 512]
+    box = _moving_box(face, upper)
+    left, top, right, bottom = box
+    source = pixel_centres((0, 0, SIZE_PX, SIZE_PX), device).clone()
+    source[:, top:bottom, left:right] = invert_map(upper, origin=(0, 0), target=box)
+    skin = face.still_skin.clone()  # [4, 512, 512]
+    skin[:, top:bottom, left:right] = sample_pixels(face.upper_texture, source[:, top:bottom, left:right])
     behind, opened = face.background.clone(), torch.zeros(SIZE_PX, SIZE_PX, device=device)
-    covered = skin[3].clone()
+    covered = skin[3].clone() if face.paste else skin[3]
     for opening, shift in zip((*face.eyes, face.mouth), settled.shifts, strict=True):
         window = _target_window(opening, motion)
         left, top, right, bottom = window
@@ -148,9 +152,21 @@ def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torc
         inside += sheet[3] * (sheet[:3] - inside)
         behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
         opened[top:bottom, left:right] += sheet[4] * bare
-        _take_lower_sheet(source[:, top:bottom, left:right], covered[top:bottom, left:right], at, sheet)
+        if face.paste:
+            _take_lower_sheet(source[:, top:bottom, left:right], covered[top:bottom, left:right], at, sheet)
     person = torch.maximum(skin[3], opened)
     return Warped(behind + skin[3] * (skin[:3] - behind), opened, person, source, covered)
+
+
+def _moving_box(face: FaceState, placed: Tensor) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom in pixels, multiples of 16, around where the moving part of the person is and was."""
+    moved = placed[:, face.moving_cells]
+    rest = pixel_centres((0, 0, SIZE_PX, SIZE_PX), placed.device, CELL_PX)[:, face.moving_cells]
+    low = torch.minimum(moved.amin(1), rest.amin(1)).tolist()
+    high = torch.maximum(moved.amax(1), rest.amax(1)).tolist()
+    left, top = (max(int(value - 16) // 16 * 16, 0) for value in low)
+    right, bottom = (min(int(value + 32) // 16 * 16, SIZE_PX) for value in high)
+    return left, top, right, bottom
 
 
 def _take_lower_sheet(source: Tensor, covered: Tensor, at: Tensor, sheet: Tensor) -> None:
@@ -217,6 +233,9 @@ def _draw_eye(
     centre = move_points(eye.eyeball_cm[None], motion, turned_offset=eye.radius_cm * direction(gaze))[0]
     was = motion.project((eye.eyeball_cm + eye.radius_cm * direction(torch.tensor(eye.gaze_deg).to(gaze)))[None])[0]
     iris_shift = to_rest @ (centre - now[0]) + rest[0] - was
+    along = torch.tensor([opening.down[1], -opening.down[0]], device=gaze.device)
+    asked = iris_shift @ along
+    iris_shift = iris_shift + (asked.clamp(*eye.reach_px) - asked) * along
     target = pixel_centres(window, gaze.device)
     source = torch.einsum("ij,jhw->ihw", to_rest, target - now[0][:, None, None]) + rest[0][:, None, None]
     origin = torch.tensor([opening.left, opening.top], device=gaze.device)[:, None, None] * CELL_PX

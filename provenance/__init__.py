@@ -1,5 +1,7 @@
 """Where a clip comes from: C2PA signing, two-engine verification, manifest repository, transparency log."""
 
+from provenance.archive import RESERVED as RESERVED_ALGORITHMS
+from provenance.archive import ArchivedManifest, ManifestArchive, SqliteArchive
 from provenance.certificate_request import install_chain as install_certificate_chain
 from provenance.certificate_request import make_request as make_certificate_request
 from provenance.certificate_rules import RULES as CERTIFICATE_RULES
@@ -11,7 +13,14 @@ from provenance.certificate_rules import (
     lint_time_stamping_certificate,
 )
 from provenance.checkpoint import Checkpoint, verify_checkpoint
-from provenance.clip_fingerprint import MATCH_DISTANCE, clip_fingerprint, fingerprint_distance, fingerprint_duration_s
+from provenance.clip_fingerprint import (
+    MATCH_DISTANCE,
+    Alignment,
+    align_fingerprints,
+    clip_fingerprint,
+    fingerprint_distance,
+    fingerprint_duration_s,
+)
 from provenance.cosignature import format_witness_key, parse_witness_key, verify_cosignatures
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, SourceStep, UncoveredBytes
 from provenance.errors import (
@@ -26,7 +35,7 @@ from provenance.errors import (
 )
 from provenance.log_export import verify_log_export
 from provenance.log_key import format_log_key, parse_log_key
-from provenance.manifest import ClipManifest, Ingredient
+from provenance.manifest import SOFT_BINDING_ALGORITHM, ClipManifest, Ingredient
 from provenance.pki import CERTIFICATES as PKI_CERTIFICATES
 from provenance.pki import (
     REVOCATION_LISTS,
@@ -40,7 +49,9 @@ from provenance.repository import ManifestRepository, StoredManifest
 from provenance.revocation import load_revocation_lists
 from provenance.revocation_list import renew_revocation_lists, revoke_certificate
 from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
+from provenance.signed_note import decode_base64, sign_note, verify_note
 from provenance.signing import sign_clip
+from provenance.stored_manifest import MAX_STORED_BYTES, SoftBinding, StoredManifestFacts, read_stored_manifest
 from provenance.tiles import export_tiles, verify_tiles
 from provenance.tlog_proof import CheckedProof, carried_entry, verify_log_proof
 from provenance.transparency_log import TransparencyLog
@@ -51,8 +62,13 @@ from provenance.witness import format_request as format_witness_request
 __all__ = [
     "CERTIFICATE_RULES",
     "MATCH_DISTANCE",
+    "MAX_STORED_BYTES",
     "PKI_CERTIFICATES",
+    "RESERVED_ALGORITHMS",
     "REVOCATION_LISTS",
+    "SOFT_BINDING_ALGORITHM",
+    "Alignment",
+    "ArchivedManifest",
     "BrokenRule",
     "CertificateError",
     "CheckedProof",
@@ -63,6 +79,7 @@ __all__ = [
     "Finding",
     "Ingredient",
     "LogError",
+    "ManifestArchive",
     "ManifestRepository",
     "ProofError",
     "ProvenanceError",
@@ -70,17 +87,22 @@ __all__ = [
     "SettingsError",
     "SigningError",
     "SigningIdentity",
+    "SoftBinding",
     "SourceStep",
+    "SqliteArchive",
     "StoredManifest",
+    "StoredManifestFacts",
     "TimeStampError",
     "TransparencyLog",
     "TrustAnchors",
     "UncoveredBytes",
     "Witness",
     "WitnessAnswer",
+    "align_fingerprints",
     "carried_entry",
     "clip_fingerprint",
     "create_pki",
+    "decode_base64",
     "export_tiles",
     "fingerprint_distance",
     "fingerprint_duration_s",
@@ -98,10 +120,12 @@ __all__ = [
     "parse_log_key",
     "parse_witness_key",
     "read_chain",
+    "read_stored_manifest",
     "renew_claim_signing",
     "renew_revocation_lists",
     "revoke_certificate",
     "sign_clip",
+    "sign_note",
     "verify_checkpoint",
     "verify_clip",
     "verify_consistency",
@@ -109,5 +133,6 @@ __all__ = [
     "verify_inclusion",
     "verify_log_export",
     "verify_log_proof",
+    "verify_note",
     "verify_tiles",
 ]

@@ -98,6 +98,17 @@ class ManifestRepository:
         """The release whose signed file has this SHA-256, or None."""
         return self._find("SELECT * FROM manifests WHERE clip_sha256 = ?", clip_sha256)
 
+    def fingerprints(self, limit: int) -> list[tuple[int, bytes]]:
+        """Ids and fingerprints of the latest releases, at most `limit`."""
+        with self._lock:
+            try:
+                rows = self._database.execute(
+                    "SELECT id, fingerprint FROM manifests ORDER BY created_at DESC LIMIT ?", (limit,)
+                ).fetchall()
+            except sqlite3.Error as error:
+                raise RepositoryError(f"{self._path}: {error}") from error
+        return [(row[0] % 2**64, bytes(row[1])) for row in rows]
+
     def _find(self, query: str, value: int | str) -> StoredManifest | None:
         with self._lock:
             try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from provenance.checkpoint import Checkpoint, sign_checkpoint
 from provenance.errors import LogError, ProofError
@@ -89,6 +89,11 @@ class TransparencyLog:
     def origin(self) -> str:
         """The name under which checkpoints are signed."""
         return self._origin
+
+    @property
+    def public_key(self) -> Ed25519PublicKey | None:
+        """The key that checkpoints are checked with; None without a signer."""
+        return self._signer.public_key() if self._signer is not None else None
 
     @property
     def size(self) -> int:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from generator import EXPRESSION_INDEX, SIZE_PX, FaceState, Framing, GeneratorError, MotionBlock
+from generator import EXPRESSION_INDEX, SIZE_PX, FaceState, Framing, GeneratorError, MotionBlock, render
 from generator.face_landmarks import CHIN, FOREHEAD_TOP, NOSE_TIP
 from generator.render import Renderer
 from media import find_faces, read_portrait
@@ -92,6 +92,15 @@ def test_cutting_a_clip_into_blocks_and_threads_change_no_bit(renderer: Renderer
         torch.set_num_threads(threads)
     assert torch.equal(whole, parts)
     assert not torch.equal(whole[0], whole[1])
+
+
+def test_drawing_only_where_something_moves_changes_no_bit(
+    renderer: Renderer, face: FaceState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = MotionBlock.join([moment((18, -9, 6, 0.05, 0.03, 1.1)), moment((-15, 8, 0, -0.05, 0, 0.9), jawOpen=0.5)])
+    boxed = renderer.render(face, block)
+    monkeypatch.setattr(render, "_moving_box", lambda *_: (0, 0, SIZE_PX, SIZE_PX))
+    assert torch.equal(renderer.render(face, block), boxed)
 
 
 @pytest.mark.parametrize(

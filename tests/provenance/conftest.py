@@ -1,5 +1,6 @@
 """Real parts for the provenance tests: small MP4 clips made here, a PKI of their own, signed clips."""
 
+import base64
 import contextlib
 import io
 import tempfile
@@ -118,6 +119,7 @@ def sign_elsewhere(
     exclude_padding: bool = False,
     time_stamped: bool = False,
     update: bool = False,
+    binding: tuple[str, bytes] | None = None,
 ) -> bytes:
     """Sign as another product would: its own definition, optionally an edit over `parent`, or an `update` of it."""
     settings = EngineSettings.for_anchors(identity.anchors).as_dict() | {
@@ -127,6 +129,10 @@ def sign_elsewhere(
     if parent is None and not update:
         created = {"action": "c2pa.created", "digitalSourceType": TRAINED_ALGORITHMIC_MEDIA}
         definition["assertions"] = [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}]
+    if binding is not None:
+        value = base64.b64encode(binding[1]).decode()
+        data = {"alg": binding[0], "blocks": [{"scope": {}, "value": value}]}
+        definition["assertions"] = [*definition.get("assertions", []), {"label": "c2pa.soft-binding", "data": data}]  # type: ignore[misc]
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(serve(identity.time_stamps, lambda: datetime.now(UTC))) if time_stamped else None
         builder = c2pa.Builder(definition, context=c2pa.Context.from_dict(settings))

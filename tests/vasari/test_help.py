@@ -31,7 +31,8 @@ ALL = commands(cli)
 
 def test_every_command_of_the_charter_is_there() -> None:
     assert {" ".join(words) for words in ALL} == {
-        "init", "accredit", "generate", "verify", "scan", "seal", "demo",
+        "init", "accredit", "generate", "verify", "scan", "seal", "demo", "serve",
+        "client add", "client remove", "report check",
         "accredit withdraw", "accredit suspend", "accredit reinstate",
         "consent enrol", "consent lost", "consent issue", "consent propose", "consent accept", "consent delegate",
         "consent show", "consent withdraw", "consent suspend", "consent reinstate", "consent uses", "consent record",

@@ -13,8 +13,10 @@ from vasari.cli.init import init
 from vasari.cli.log import log
 from vasari.cli.pki import pki
 from vasari.cli.policy import policy
+from vasari.cli.report import report
 from vasari.cli.scan import scan
 from vasari.cli.seal import seal
+from vasari.cli.serve import client, serve
 from vasari.cli.session import EXIT_CODES_HELP
 from vasari.cli.verify import verify
 
@@ -36,7 +38,9 @@ def cli() -> None:
     """
 
 
-for command in (init, consent, accredit, generate, verify, scan, log, policy, pki, seal, demo):
+for command in (
+    init, consent, accredit, generate, verify, scan, report, log, policy, pki, serve, client, seal, demo,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -9,11 +9,12 @@ import click
 from tqdm import tqdm
 
 from vasari.cli.session import FILE, CommandError, Exit, Session, progress, styled, table, with_session
-from vasari.cli.whole_file import write_text
+from vasari.cli.whole_file import write_bytes
 from vasari.plain_text import printable
 
 if TYPE_CHECKING:
-    from provenance import CredentialsReport
+    from provenance import CredentialsReport, ManifestRepository
+    from vasari.audit_report import AuditReport
     from vasari.clip_audit import ClipAudit
     from vasari.evidence import Source
     from watermark import Detection
@@ -58,9 +59,24 @@ trust_option = click.option(
 
 @click.command(short_help="Say who made a clip and whether it was changed.")
 @click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report here.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write an HTML report here, and the same as JSON beside it.",
+)
+@click.option(
+    "--sign",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Sign the report with this key of the auditor's; made new, mode 0600, when missing.",
+)
+@click.option("--auditor", default="auditor", show_default=True, help="The auditor's name in the signature.")
 @click.option("--portrait", type=FILE, help="The portrait it should be made from, to compare its SHA-256.")
 @click.option("--audio", type=FILE, help="The recording it should be made from, to compare its SHA-256.")
+@click.option(
+    "--recover",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the registered manifest of a marked clip here (.c2pa).",
+)
 @time_option
 @trust_option
 @with_session
@@ -68,8 +84,11 @@ def verify(
     session: Session,
     clip: Path,
     report: Path | None,
+    sign: Path | None,
+    auditor: str,
     portrait: Path | None,
     audio: Path | None,
+    recover: Path | None,
     time: datetime | None,
     trust: Path | None,
 ) -> None:
@@ -78,27 +97,33 @@ def verify(
     Every question that an auditor asks is answered in one sentence with the clause behind it; what was not checked is
     said too.
 
+    The report gives the same bytes for the same clip, lists and --time; signed, it is checked by `vasari report check`.
     Works on clips whose metadata was stripped: the watermark leads back to the registered release. The verdict
     names the evidence that decided. Only a verified release ends with exit code 0. Third parties check an
     authority's clips with nothing but its public folder (--trust); marks and the repository stay with the authority.
 
     \b
     Example:
-      vasari verify clip.mp4 --report clip.html
+      vasari verify clip.mp4 --report clip.html --sign auditor.pem
     """
     from vasari.audit_json import audit_json
+    from vasari.audit_report import make_report
     from vasari.cli.auditor import open_auditor
-    from vasari.reports import clip_page
 
-    if report is not None and report.resolve() == clip.resolve():
+    if report is not None and clip.resolve() in {report.with_suffix(end).resolve() for end in (".json", report.suffix)}:
         raise CommandError(f"{report}: the report would replace the clip; choose another name")
-    with open_auditor(session, trust) as auditor, progress("verifying", unit="s") as bar:
+    if sign is not None and report is None:
+        raise CommandError("--sign: there is nothing to sign without --report")
+    with open_auditor(session, trust) as held, progress("verifying", unit="s") as bar:
         given: dict[Source, str] = {}
         given |= {"portrait": sha256_of(portrait)} if portrait else {}
         given |= {"recording": sha256_of(audio)} if audio else {}
-        audit = auditor.audit(clip, progress=lambda seconds: advance(bar, seconds), at=time, given=given)
-    if report is not None:
-        write_text(report, clip_page(audit))
+        audit = held.audit(clip, progress=lambda seconds: advance(bar, seconds), at=time, given=given)
+        if recover is not None:
+            _write_manifest(recover, audit, held.repository)
+        made = make_report(audit, held) if report is not None else None
+    if report is not None and made is not None:
+        _write_report(report, made, sign, auditor)
     session.result(audit_json(audit) | {"report": str(report) if report else None}, verdict_lines(audit))
     if report is not None:
         session.note(f"\nreport: {report}")
@@ -106,6 +131,35 @@ def verify(
     if code is Exit.OK and any(check.state == "failed" for check in audit.checks):
         code = Exit.VERIFICATION_FAILED
     raise SystemExit(code)
+
+
+def _write_manifest(path: Path, audit: "ClipAudit", repository: "ManifestRepository | None") -> None:
+    """The manifest that the clip's mark leads to, as a sidecar file."""
+    found = audit.evidence.repository
+    stored = repository.find(found.manifest_id) if repository is not None and found is not None else None
+    if stored is None:
+        raise CommandError("--recover: no registered manifest belongs to this clip's mark", Exit.NOTHING_FOUND)
+    write_bytes(path, stored.manifest_store)
+
+
+def _write_report(page: Path, made: "AuditReport", sign: Path | None, auditor: str) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from policy import read_private_key, write_private_key
+    from provenance import ProofError, format_log_key
+    from vasari.audit_report import sign_report
+    from vasari.cli.report_files import write_report
+
+    if sign is None:
+        write_report(page, made)
+        return
+    if not sign.exists():
+        write_private_key(sign, Ed25519PrivateKey.generate())
+    key = read_private_key(sign)
+    try:
+        write_report(page, sign_report(made, auditor=auditor, key=key), format_log_key(auditor, key.public_key()))
+    except ProofError as error:
+        raise CommandError(f"--auditor: {error}") from error
 
 
 def advance(bar: "tqdm[NoReturn]", seconds: float) -> None:

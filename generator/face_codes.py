@@ -94,15 +94,15 @@ class FaceNetworks:
         picture, layers = warped.half_size()
         dynamics = self._read_out.changed(codes.dynamics, change[None])
         decoded = self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers)
-        maps = torch.cat([decoded.light, decoded.share * decoded.colour, decoded.share], 1)
-        maps[:, :6] *= 255
         left, top, right, bottom = CROP
-        maps = F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)[0]
-        maps *= warped.person[top:bottom, left:right]
+        person = warped.person[top:bottom, left:right]
         part = warped.colours[:, top:bottom, left:right]
+        side = (bottom - top, right - left)
+        part += 255 * person * F.interpolate(decoded.light, size=side, mode="bilinear", align_corners=False)[0]
+        maps = torch.cat([decoded.share * decoded.colour * 255, decoded.share], 1)
+        maps = F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)[0] * person
+        part -= part * maps[3:]
         part += maps[:3]
-        part -= part * maps[6:]
-        part += maps[3:6]
         return warped.colours
 
 

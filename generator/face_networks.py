@@ -192,18 +192,22 @@ def _grid(volume: Tensor) -> Tensor:
     return torch.stack([x, y, z], -1)
 
 
+LIGHT_PX = 32  # side of the map of light: what changes more finely stays with the warped pixels
+MOST_COLOUR = 0.6
+
+
 @dataclass(frozen=True)
 class Decoded:
-    """On the half-size crop: light [B, 3, 192, 192] is added to the warped pixels; then `colour` [B, 3, 192, 192] in
-    0..1 covers them by `share` [B, 1, 192, 192]."""
+    """On the half-size crop: light [B, 3, 32, 32], smooth, is added to the warped pixels everywhere; in openings
+    `colour` [B, 3, 192, 192] in 0..1 covers them by `share` [B, 1, 192, 192], at most 0.6."""
 
     light: Tensor
     colour: Tensor
     share: Tensor
 
     def over(self, warped: Tensor) -> Tensor:
-        """Warped pixels [B, 3, h, w] in 0..1, at the size of these maps -> the frame."""
-        lit = warped + self.light
+        """Warped pixels [B, 3, 192, 192] in 0..1 -> the frame."""
+        lit = warped + F.interpolate(self.light, size=warped.shape[2:], mode="bilinear", align_corners=False)
         return lit + self.share * (self.colour - lit)
 
 
@@ -247,4 +251,6 @@ class Decoder(nn.Module):
         for block in self.fine:
             h = block(h)
         out = F.pixel_shuffle(self.last(F.relu(h)), 2).float()
-        return Decoded(out[:, :3], torch.sigmoid(out[:, 3:6]), torch.sigmoid(out[:, 6:]))
+        light = F.avg_pool2d(out[:, :3], HALF_PX // LIGHT_PX)
+        opened = F.max_pool2d(layers[:, :1].float(), 3, stride=1, padding=1)
+        return Decoded(light, torch.sigmoid(out[:, 3:6]), MOST_COLOUR * opened * torch.sigmoid(out[:, 6:]))

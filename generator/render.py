@@ -136,7 +136,7 @@ def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torc
     skin = face.still_skin.clone()  # [4, 512, 512]
     skin[:, top:bottom, left:right] = sample_pixels(face.upper_texture, source[:, top:bottom, left:right])
     behind, opened = face.background.clone(), torch.zeros(SIZE_PX, SIZE_PX, device=device)
-    covered = skin[3].clone() if face.paste else skin[3]
+    covered = skin[3].clone()
     for opening, shift in zip((*face.eyes, face.mouth), settled.shifts, strict=True):
         window = _target_window(opening, motion)
         left, top, right, bottom = window
@@ -152,9 +152,8 @@ def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torc
         inside += sheet[3] * (sheet[:3] - inside)
         behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
         opened[top:bottom, left:right] += sheet[4] * bare
-        if face.paste:
-            _take_lower_sheet(source[:, top:bottom, left:right], covered[top:bottom, left:right], at, sheet)
-    person = torch.maximum(skin[3], opened)
+        _take_lower_sheet(source[:, top:bottom, left:right], covered[top:bottom, left:right], at, sheet)
+    person = torch.maximum(covered, opened)
     return Warped(behind + skin[3] * (skin[:3] - behind), opened, person, source, covered)
 
 

@@ -76,7 +76,7 @@ def measure(*, quick: bool = False) -> Rows:
             folder,
             SigningIdentity.from_folder(folder / "pki"),
             TrustAnchors.from_folder(folder / "pki"),
-            _clip(),
+            sample_clip(),
             20 if quick else 200,
         )
         rows = _signing(bench) | _verification(bench) | _log(bench) | _proofs(bench, 2_000 if quick else 100_000)
@@ -199,13 +199,13 @@ def _fingerprints(data: Path) -> Rows:
 
 def _sign(bench: Bench) -> bytes:
     sink = io.BytesIO()
-    sign_clip(io.BytesIO(bench.clip), sink, _manifest(), bench.identity)
+    sign_clip(io.BytesIO(bench.clip), sink, sample_manifest(), bench.identity)
     return sink.getvalue()
 
 
 def _sign_with_engine(bench: Bench, *, stamped: bool) -> None:
     """The engine's own part: no certificate linting, no reading back."""
-    definition = manifest_definition(_manifest(), unhashed_boxes_sha256="0" * 64)
+    definition = manifest_definition(sample_manifest(), unhashed_boxes_sha256="0" * 64)
     context = EngineSettings.for_anchors(bench.anchors).context()
     identity = bench.identity
 
@@ -219,7 +219,8 @@ def _sign_with_engine(bench: Bench, *, stamped: bool) -> None:
         return run(url)
 
 
-def _manifest() -> ClipManifest:
+def sample_manifest() -> ClipManifest:
+    """A release that says as much as a real one."""
     return ClipManifest(
         title="benchmark",
         generator_version="0",
@@ -236,12 +237,19 @@ def _manifest() -> ClipManifest:
     )
 
 
-def _clip() -> bytes:
-    """Noise, 256x256, encoded until it has about 1 MB."""
+def sign_sample(identity: SigningIdentity) -> bytes:
+    """A small signed clip, 12 kB of credentials around a second of noise."""
+    sink = io.BytesIO()
+    sign_clip(io.BytesIO(sample_clip(2_000)), sink, sample_manifest(), identity)
+    return sink.getvalue()
+
+
+def sample_clip(at_least: int = CLIP_BYTES) -> bytes:
+    """Noise, 256x256, encoded until it has about so many bytes."""
     draw = torch.Generator().manual_seed(0)
     sink = io.BytesIO()
     with ClipWriter(sink, width=256, height=256, fps=Fraction(25), sample_rate=None, crf=18) as writer:
-        while sink.tell() < CLIP_BYTES:
+        while sink.tell() < at_least:
             noise = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8, generator=draw)
             writer.write_frames(noise.repeat_interleave(4, 2).repeat_interleave(4, 3))
     return sink.getvalue()

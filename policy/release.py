@@ -32,6 +32,7 @@ from policy.errors import PolicyError, Refused, ReleaseError
 from policy.grant import GrantClaims, verify_grant
 from policy.hand_out import HandOut
 from policy.keys import thumbprint
+from policy.locked_memory import guard_process
 from policy.marked_clip import (
     STRENGTHS,
     Mark,
@@ -184,8 +185,10 @@ class _Job:
             raise ReleaseError("the grant is for another portrait or recording; nothing was written")
         if RequestFacts.of(self._request).digest() != grant.request:
             raise ReleaseError("the request was changed after the decision; nothing was written")
+        guard_process()
         wrapped = authority.broker.release_key(decision.grant, decision.entry, decision.log_proof)
-        opened = open_sealed(authority.weights, worker.unwrap(wrapped, grant.jti))
+        with worker.unwrap(wrapped, grant.jti) as key:
+            opened = open_sealed(authority.weights, key.view)
         return grant, opened.tensors, opened.config
 
     def _make_marked(

@@ -13,7 +13,14 @@ from provenance.certificate_rules import (
     lint_time_stamping_certificate,
 )
 from provenance.checkpoint import Checkpoint, verify_checkpoint
-from provenance.clip_fingerprint import MATCH_DISTANCE, clip_fingerprint, fingerprint_distance, fingerprint_duration_s
+from provenance.clip_fingerprint import (
+    MATCH_DISTANCE,
+    Alignment,
+    align_fingerprints,
+    clip_fingerprint,
+    fingerprint_distance,
+    fingerprint_duration_s,
+)
 from provenance.cosignature import format_witness_key, parse_witness_key, verify_cosignatures
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, SourceStep, UncoveredBytes
 from provenance.errors import (
@@ -60,6 +67,7 @@ __all__ = [
     "RESERVED_ALGORITHMS",
     "REVOCATION_LISTS",
     "SOFT_BINDING_ALGORITHM",
+    "Alignment",
     "ArchivedManifest",
     "BrokenRule",
     "CertificateError",
@@ -90,6 +98,7 @@ __all__ = [
     "UncoveredBytes",
     "Witness",
     "WitnessAnswer",
+    "align_fingerprints",
     "carried_entry",
     "clip_fingerprint",
     "create_pki",

@@ -8,6 +8,7 @@ distance is one number for the whole overlap: a short stretch of another take wi
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +31,8 @@ MAX_SHIFTS = 50  # tried in full
 PROBE_SAMPLES = 40  # looked at to choose them
 MIN_OVERLAP = 5  # samples: one second
 MATCH_DISTANCE = 0.15  # measured in benchmarks/provenance.py: copies stay below, other clips above
+CHANGED_GREY_LEVELS = 6.0  # RMS over the grid; re-compression and scaling stay far below
+_FITS = 4
 MOTION_FLOOR = 0.3  # grey levels; below this much movement only the still picture is compared
 _LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 
@@ -63,6 +66,76 @@ def fingerprint_distance(a: bytes, b: bytes) -> float:
     if overlap < MIN_OVERLAP and overlap != len(long):
         raise ProvenanceError(f"clip fingerprint: at least {MIN_OVERLAP} samples must overlap, got {overlap}")
     return min(_aligned_distance(short, long[shift : shift + overlap]) for shift in _likely_shifts(short, long))
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where a clip lies on a release's time line, and how different its pictures are there.
+
+    `start_s` is where in the release the clip begins (negative: the release begins inside the clip); `differences`
+    holds one pair per fifth of a second: time in the clip, and difference in grey levels (root mean square over the
+    grid, brightness and contrast of the whole overlap taken out). `changed` are the stretches above
+    `CHANGED_GREY_LEVELS`.
+    """
+
+    start_s: float
+    overlap_s: float
+    distance: float
+    differences: tuple[tuple[float, float], ...]
+    changed: tuple[tuple[float, float], ...]
+
+
+def align_fingerprints(clip: bytes, release: bytes) -> Alignment:
+    """The best place of `clip` along `release`, the difference at each moment; ProvenanceError if too short."""
+    a, b = _parse(clip), _parse(release)
+    short, long = (a, b) if len(a) <= len(b) else (b, a)
+    overlap = len(short)
+    if overlap < MIN_OVERLAP and overlap != len(long):
+        raise ProvenanceError(f"clip fingerprint: at least {MIN_OVERLAP} samples must overlap, got {overlap}")
+    shift = min(_likely_shifts(short, long), key=lambda at: _aligned_distance(short, long[at : at + overlap]))
+    part = long[shift : shift + overlap]
+    clip_is_short = short is a
+    mine, theirs = (short, part) if clip_is_short else (part, short)
+    levels = _differences(mine, theirs)
+    first = 0 if clip_is_short else shift
+    times = [(first + number) / SAMPLES_PER_S for number in range(overlap)]
+    return Alignment(
+        start_s=(shift if clip_is_short else -shift) / SAMPLES_PER_S,
+        overlap_s=overlap / SAMPLES_PER_S,
+        distance=_aligned_distance(short, part),
+        differences=tuple((time, round(float(level), 2)) for time, level in zip(times, levels, strict=True)),
+        changed=tuple(_stretches(times, levels)),
+    )
+
+
+def _differences(a: Grey, b: Grey) -> Grey:
+    """[samples] grey levels between [samples, 64] each, after a common gain and offset.
+
+    Both are fitted to the half of the samples that agree best, so that an edited stretch does not pull them its way.
+    """
+    levels: Grey = np.zeros(len(a), np.float32)
+    kept = np.ones(len(a), bool)
+    for _ in range(_FITS):
+        mean_a, mean_b = a[kept].mean(), b[kept].mean()
+        power = float(((b[kept] - mean_b) ** 2).sum())
+        product = float(((a[kept] - mean_a) * (b[kept] - mean_b)).sum())
+        gain = float(np.clip(product / power, 0.5, 2.0)) if power > 1e-6 else 1.0
+        levels = np.sqrt(((a - mean_a - gain * (b - mean_b)) ** 2).mean(1))
+        kept = levels <= np.median(levels)
+    return levels
+
+
+def _stretches(times: list[float], levels: Grey) -> Iterator[tuple[float, float]]:
+    """Runs of samples above the threshold, as (start, end) in seconds."""
+    start: float | None = None
+    for time, level in zip(times, levels, strict=True):
+        if level > CHANGED_GREY_LEVELS and start is None:
+            start = time
+        elif level <= CHANGED_GREY_LEVELS and start is not None:
+            yield start, time
+            start = None
+    if start is not None:
+        yield start, times[-1] + 1 / SAMPLES_PER_S
 
 
 def fingerprint_duration_s(fingerprint: bytes) -> float:

@@ -1,6 +1,8 @@
 """Whether a signer was revoked, judged offline by revocation lists (RFC 5280 section 5) that the verifier was given.
 
-The engines look nothing up offline. A list counts only when the issuer of the certificate signed it. A signature with a
+The engines look nothing up offline. A list counts only when the issuer of the certificate signed it and it is a whole
+one (no delta, no part: RFC 5280 section 5.2). Whoever stands on any such list is revoked, also when a newer one forgot
+them. A signature with a
 trusted time stamp from before the revocation stays good, unless the reason says that the key was stolen: then the time
 of the theft is unknown, and only the list's own invalidity date can save it.
 """
@@ -29,7 +31,7 @@ def load_revocation_lists(pem: str) -> tuple[x509.CertificateRevocationList, ...
         raise CertificateError(f"revocation lists: expected 1 to {MAX_LISTS} in PEM, got {len(parts)}")
     try:
         return tuple(x509.load_pem_x509_crl(part.strip() + b"\n" + _PEM_END) for part in parts)
-    except ValueError as error:
+    except UNREADABLE_CERTIFICATE as error:
         raise CertificateError(f"revocation lists: one can't be read: {error}") from error
 
 
@@ -42,16 +44,17 @@ def signer_revocation(
     signed_at: datetime | None,
 ) -> Iterator[Finding]:
     """What `lists` say about a signer's `chain` (leaf first), judged at `at`; `signed_at` is a trusted time only."""
-    for position, (certificate, crl) in enumerate(_with_lists(chain, roots_pem, lists, at)):
+    for position, (certificate, own) in enumerate(_with_lists(chain, roots_pem, lists, at)):
         is_leaf = position == 0
-        if crl is None:
+        if not own:
             if is_leaf:
                 yield _finding("vasari.revocationListMissing", "note")
             continue
+        crl = own[0]
         issued, due = crl.last_update_utc, crl.next_update_utc
         if due is not None and due < at:
             yield _finding("vasari.revocationListStale", "warning", f"of {issued:%Y-%m-%d}, due again {due:%Y-%m-%d}")
-        entry = _entry(crl, certificate)
+        entry = _entry(own, certificate)
         if entry is None and is_leaf:
             yield _finding("vasari.signerNotRevoked", "passed", f"list of {issued:%Y-%m-%d}")
         elif entry is not None and signed_at is not None and signed_at < _bad_since(entry):
@@ -70,8 +73,8 @@ def time_stamp_revocation(
     stamped_at: datetime | None,
 ) -> Iterator[Finding]:
     """A failure when the authority behind a time stamp was revoked before it stamped, or lost its key."""
-    for certificate, crl in _with_lists(chain, roots_pem, lists, at):
-        entry = _entry(crl, certificate) if crl is not None else None
+    for certificate, own in _with_lists(chain, roots_pem, lists, at):
+        entry = _entry(own, certificate)
         if entry is not None and (stamped_at is None or stamped_at >= _bad_since(entry)):
             yield _finding("vasari.timeStampAuthorityRevoked", "failure", _when_and_why(entry))
 
@@ -81,18 +84,23 @@ def _with_lists(
     roots_pem: str,
     lists: Sequence[x509.CertificateRevocationList],
     at: datetime,
-) -> Iterator[tuple[x509.Certificate, x509.CertificateRevocationList | None]]:
-    """Each certificate that is no root, with the newest list of its issuer as of `at`."""
+) -> Iterator[tuple[x509.Certificate, list[x509.CertificateRevocationList]]]:
+    """Each certificate that is no root, with the lists of its issuer as of `at`, newest first."""
     issuers = [*chain, *(x509.load_pem_x509_certificates(roots_pem.encode()) if roots_pem.strip() else ())]
     for certificate in chain:
         if certificate.issuer != certificate.subject:
             own = [crl for crl in lists if _made_by_issuer(crl, certificate, issuers) and crl.last_update_utc <= at]
-            yield certificate, max(own, key=lambda crl: crl.last_update_utc, default=None)
+            yield certificate, sorted(own, key=lambda crl: crl.last_update_utc, reverse=True)
 
 
-def _entry(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> x509.RevokedCertificate | None:
-    entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
-    return None if entry is None or _reason(entry) is x509.ReasonFlags.remove_from_crl else entry
+def _entry(
+    lists: Sequence[x509.CertificateRevocationList], certificate: x509.Certificate
+) -> x509.RevokedCertificate | None:
+    for crl in lists:
+        entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
+        if entry is not None:
+            return None if _reason(entry) is x509.ReasonFlags.remove_from_crl else entry
+    return None
 
 
 def _bad_since(entry: x509.RevokedCertificate) -> datetime:
@@ -110,7 +118,7 @@ def _when_and_why(entry: x509.RevokedCertificate) -> str:
 def _made_by_issuer(
     crl: x509.CertificateRevocationList, certificate: x509.Certificate, issuers: Sequence[x509.Certificate]
 ) -> bool:
-    if crl.issuer != certificate.issuer:
+    if crl.issuer != certificate.issuer or _is_partial(crl):
         return False
     for issuer in issuers:
         if issuer.subject != certificate.issuer:
@@ -122,6 +130,14 @@ def _made_by_issuer(
         except (*UNREADABLE_CERTIFICATE, InvalidSignature):
             continue
     return False
+
+
+def _is_partial(crl: x509.CertificateRevocationList) -> bool:
+    """Whether a list has critical extensions (delta or part of a whole), or can't be read."""
+    try:
+        return any(extension.critical for extension in crl.extensions)
+    except UNREADABLE_CERTIFICATE:
+        return True
 
 
 def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:

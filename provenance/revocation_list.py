@@ -38,6 +38,8 @@ def revoke_certificate(
     if name not in ISSUERS or reason not in REASONS:
         raise CertificateError(f"revocation: expected one of {sorted(ISSUERS)} and a reason of {sorted(REASONS)}")
     certificate = read_chain(folder, name)[0]
+    if certificate.issuer != read_chain(folder, ISSUERS[name])[0].subject:
+        raise CertificateError(f"{folder / name}.pem: issued outside; ask that authority to revoke it")
     at = now.astimezone(UTC).replace(microsecond=0)
     entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(at)
     if reason != "unspecified":  # RFC 5280 section 5.3.1: leave it out then

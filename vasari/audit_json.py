@@ -93,6 +93,21 @@ def _repository(found: RepositoryEvidence | None) -> dict[str, Any] | None:
         "fingerprint_distance": found.fingerprint_distance,
         "same_content": found.same_content,
         "longer_by_s": round(found.longer_by_s, 2),
+        "alignment": asdict(found.alignment) if found.alignment is not None else None,
+        "recovered": _recovered(found),
+    }
+
+
+def _recovered(found: RepositoryEvidence) -> dict[str, Any] | None:
+    facts = found.recovered
+    if facts is None:
+        return None
+    return {
+        "label": facts.label,
+        "signer": facts.signer,
+        "signed_at": _iso(facts.signed_at),
+        "trusted": facts.trusted,
+        "log": found.recovered_log.state if found.recovered_log is not None else "not_checked",
     }
 
 

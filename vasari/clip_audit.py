@@ -15,13 +15,16 @@ from types import MappingProxyType
 from detector import Detector, DetectorReport
 from media import FrameBlock, MediaError, MediaInfo, probe, read_audio, read_frames
 from provenance import (
+    Alignment,
     CredentialsReport,
     ManifestRepository,
     ProvenanceError,
+    StoredManifestFacts,
     TrustAnchors,
+    align_fingerprints,
     clip_fingerprint,
-    fingerprint_distance,
     fingerprint_duration_s,
+    read_stored_manifest,
     verify_clip,
 )
 from vasari.checks import Check, checks
@@ -184,13 +187,28 @@ class ClipAuditor:
         stored = self.repository.find(manifest_id)
         if stored is None:
             return RepositoryEvidence(manifest_id, registered=False)
+        recovered = _recover(stored.manifest_store, self.anchors)
+        alignment = _align(fingerprint, stored.fingerprint)
         return RepositoryEvidence(
             manifest_id,
             registered=True,
             created_at=stored.created_at,
-            fingerprint_distance=_distance(fingerprint, stored.fingerprint),
+            fingerprint_distance=alignment.distance if alignment is not None else None,
+            alignment=alignment,
+            recovered=recovered,
+            recovered_log=self._recovered_log(recovered),
             longer_by_s=_longer_by_s(fingerprint, stored.fingerprint),
         )
+
+    def _recovered_log(self, recovered: StoredManifestFacts | None) -> LogEvidence | None:
+        """The log proof inside a recovered manifest, checked like that of an embedded one."""
+        if recovered is None or self.check_log is None:
+            return None
+        said = CredentialsReport(
+            "verified", (), (), engines_agree=True,
+            log_proof=recovered.log_proof, decision_sha256=recovered.decision_sha256,
+        )  # fmt: skip
+        return self.check_log(said)
 
     def _log_evidence(self, credentials: CredentialsReport | None) -> LogEvidence:
         if credentials is None or credentials.state != "verified":
@@ -207,10 +225,18 @@ def _probe_clip(path: Path) -> MediaInfo:
     return info
 
 
-def _distance(a: bytes, b: bytes) -> float | None:
+def _align(clip: bytes, release: bytes) -> Alignment | None:
     """None where one of the two is too short to compare."""
     try:
-        return fingerprint_distance(a, b)
+        return align_fingerprints(clip, release)
+    except ProvenanceError:
+        return None
+
+
+def _recover(store: bytes, anchors: TrustAnchors | None) -> StoredManifestFacts | None:
+    """What a registered manifest says; None where it does not hold any more."""
+    try:
+        return read_stored_manifest(store, anchors)
     except ProvenanceError:
         return None
 

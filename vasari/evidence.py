@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from detector import DetectorReport
-from provenance import MATCH_DISTANCE, CredentialsReport
+from provenance import MATCH_DISTANCE, Alignment, CredentialsReport, StoredManifestFacts
 from watermark import Detection
 
 LENGTH_TOLERANCE_S = 0.5
@@ -33,6 +33,12 @@ class RepositoryEvidence:
     created_at: datetime | None = None
     fingerprint_distance: float | None = None
     """Against the stored fingerprint; None where it could not be compared."""
+    alignment: Alignment | None = None
+    """Where the clip lies on the release's time line and how different it is there."""
+    recovered: StoredManifestFacts | None = None
+    """What the stored manifest says, its signature checked; None where it is damaged."""
+    recovered_log: LogEvidence | None = None
+    """Whether the stored manifest's log proof holds."""
     longer_by_s: float = 0.0
     """How much longer the clip is than the release: so much of it is not that release's, whatever the distance."""
 

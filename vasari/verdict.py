@@ -194,6 +194,11 @@ def _conflicts(evidence: Evidence) -> tuple[str, ...]:
             f"(fingerprint distance {repository.fingerprint_distance:.2f}, same clip up to {MATCH_DISTANCE:.2f}): "
             "it was cropped or painted over, or the mark was copied onto other content."
         )
+    if repository is not None and repository.same_content and repository.alignment and repository.alignment.changed:
+        places = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in repository.alignment.changed[:5])
+        found.append(
+            f"The pictures differ from release {repository.manifest_id:016x} at {places}: that stretch was changed."
+        )
     if repository is not None and repository.only_a_part:
         found.append(
             f"The clip is {repository.longer_by_s:.1f} s longer than release {repository.manifest_id:016x}: "
@@ -212,6 +217,7 @@ def _notes(evidence: Evidence, decided_by: DecidedBy) -> tuple[str, ...]:
         _credentials_note(evidence) if decided_by != "credentials" else _unhashed_note(evidence),
         _mark_note(evidence) if decided_by != "watermark" else "",
         _repository_note(evidence),
+        *_recovery_notes(evidence),
         evidence.damage,
         evidence.log.explanation if evidence.log.state in ("proved", "absent") else "",
         _detector_note(evidence) if decided_by not in ("detector", "nothing") else "",
@@ -261,6 +267,29 @@ def _repository_note(evidence: Evidence) -> str:
             f"same clip up to {MATCH_DISTANCE:.2f})."
         )
     return ""
+
+
+def _recovery_notes(evidence: Evidence) -> list[str]:
+    """What the registered manifest of a stripped clip says, and where the clip lies in it."""
+    repository, credentials = evidence.repository, evidence.credentials
+    if repository is None or not repository.registered or (credentials and credentials.state == "verified"):
+        return []
+    recovered, alignment = repository.recovered, repository.alignment
+    if recovered is None:
+        return ["The registered manifest does not hold any more: it was damaged or changed in the repository."]
+    trust = "a signer on your list" if recovered.trusted else "a signer that is not on your list"
+    when = f" at {recovered.signed_at:%Y-%m-%d %H:%M} UTC" if recovered.signed_at else ""
+    notes = [f"The registered manifest was signed by {recovered.signer or 'nobody named'}{when}, {trust}; it is whole."]
+    if repository.recovered_log is not None and repository.recovered_log.state != "not_checked":
+        notes.append(repository.recovered_log.explanation)
+    if alignment is not None and repository.same_content:
+        levels = [level for _, level in alignment.differences]
+        notes.append(
+            f"The clip covers {alignment.overlap_s:.1f} s of the release, from second "
+            f"{max(0.0, alignment.start_s):.1f} on; its pictures differ by {sum(levels) / len(levels):.1f} grey levels "
+            f"in the mean, {max(levels):.1f} at most."
+        )
+    return notes
 
 
 def _detector_note(evidence: Evidence) -> str:

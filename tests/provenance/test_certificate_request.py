@@ -19,6 +19,7 @@ from provenance import (
     make_certificate_request,
     read_chain,
     renew_claim_signing,
+    revoke_certificate,
     verify_clip,
 )
 from provenance.certificate_rules import CLAIM_SIGNING_EKU, lint_certificates
@@ -77,6 +78,8 @@ def test_clips_signed_before_and_after_an_installation_verify(
     assert not (laboratory.folder / "claim_signing.next.key").exists()
     with pytest.raises(CertificateError, match="issued outside"):
         renew_claim_signing(laboratory.folder, now=NOW)
+    with pytest.raises(CertificateError, match="issued outside"):
+        revoke_certificate(laboratory.folder, "claim_signing", reason="superseded", now=NOW)
 
 
 def test_a_chain_for_another_key_or_root_or_against_the_profile_changes_nothing(

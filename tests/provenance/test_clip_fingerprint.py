@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from media import FrameBlock, codec_round_trip, read_frames
-from provenance import MATCH_DISTANCE, ProvenanceError, clip_fingerprint, fingerprint_distance, fingerprint_duration_s
+from provenance import (
+    MATCH_DISTANCE,
+    ProvenanceError,
+    align_fingerprints,
+    clip_fingerprint,
+    fingerprint_distance,
+    fingerprint_duration_s,
+)
 
 
 def moving_clip(picture: int, motion: int, *, frames: int = 50) -> Tensor:
@@ -117,3 +124,33 @@ def test_a_piece_out_of_a_long_clip_is_found_in_it() -> None:
     foreign = b"VFP1" + draw.integers(0, 2040, (1000, 64)).astype("<u2").tobytes()
     assert fingerprint_distance(whole, piece) < 0.01
     assert fingerprint_distance(whole, foreign) > MATCH_DISTANCE
+
+
+def test_a_trimmed_copy_is_placed_on_the_time_line_of_the_release() -> None:
+    long = moving_clip(1, 1, frames=100)
+    whole = clip_fingerprint(blocks(long))
+    copy = codec_round_trip(long[30:85], crf=28)
+    found = align_fingerprints(clip_fingerprint(blocks(copy)), whole)
+    assert (found.start_s, found.overlap_s) == (pytest.approx(1.2), pytest.approx(2.2))
+    assert found.distance < MATCH_DISTANCE
+    assert found.changed == ()
+    assert [time for time, _ in found.differences][:2] == [0.0, 0.2]
+    reversed_roles = align_fingerprints(whole, clip_fingerprint(blocks(copy)))
+    assert reversed_roles.start_s == pytest.approx(-1.2)
+    assert reversed_roles.differences[0][0] == pytest.approx(1.2)
+
+
+def test_a_changed_stretch_is_named_with_its_place() -> None:
+    long = moving_clip(1, 1, frames=100)
+    edited = long.clone()
+    edited[50:75, :, 32:96, 32:96] = 20
+    found = align_fingerprints(clip_fingerprint(blocks(edited)), clip_fingerprint(blocks(long)))
+    assert found.changed == ((2.0, 3.0),)
+    inside = [level for time, level in found.differences if 2.0 <= time < 3.0]
+    outside = [level for time, level in found.differences if not 2.0 <= time < 3.0]
+    assert min(inside) > 2 * max(outside)
+
+
+def test_what_is_too_short_is_not_aligned() -> None:
+    with pytest.raises(ProvenanceError, match="overlap"):
+        align_fingerprints(clip_fingerprint(blocks(CLIP[:10])), PRINT)

@@ -6,16 +6,21 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from provenance import (
     CertificateError,
     SigningIdentity,
     TrustAnchors,
+    read_chain,
     renew_claim_signing,
     renew_revocation_lists,
     revoke_certificate,
     verify_clip,
 )
+from provenance.pki import read_key
 from provenance.revocation import load_revocation_lists
 from tests.provenance.conftest import NOW, Authority, make_authority, sign, sign_elsewhere
 
@@ -138,6 +143,26 @@ def test_after_rotation_the_new_certificate_is_on_no_list(
     renewed = replace(laboratory, identity=SigningIdentity.from_folder(laboratory.folder))
     state, found = check(sign(clip, renewed), laboratory, as_file)
     assert (state, found["vasari.signerNotRevoked"]) == ("verified", "passed")
+
+
+@pytest.mark.parametrize("kind", ["delta", "forgetful"])
+def test_a_newer_list_that_is_partial_or_forgets_someone_frees_nobody(
+    kind: str, clip: bytes, laboratory: Authority, as_file: WriteFile
+) -> None:
+    signed = sign_elsewhere(clip, "video/mp4", laboratory.identity)
+    revoke_certificate(laboratory.folder, "claim_signing", reason="superseded", now=NOW)
+    held = TrustAnchors.from_folder(laboratory.folder)
+    issuing = read_chain(laboratory.folder, "issuing_ca")[0]
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuing.subject)
+    builder = builder.last_update(NOW + timedelta(minutes=5)).next_update(NOW + timedelta(days=9))
+    if kind == "delta":
+        builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
+    newer = builder.sign(read_key(laboratory.folder / "issuing_ca.key"), hashes.SHA256())
+    both = replace(held, crl_pem=held.crl_pem + newer.public_bytes(Encoding.PEM).decode())
+    assert verify_clip(as_file(signed), both, validation_time=SOON).state == "untrusted"
+    alone = replace(held, crl_pem=newer.public_bytes(Encoding.PEM).decode())
+    missing = {finding.code for finding in verify_clip(as_file(signed), alone, validation_time=SOON).findings}
+    assert ("vasari.revocationListMissing" in missing) == (kind == "delta")
 
 
 @pytest.mark.parametrize("text", ["no list", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from media import probe
+from provenance import read_stored_manifest
 from tests.vasari.conftest import Lab
 from vasari.cli.session import Exit
 from vasari.cli.verify import EXITS
@@ -51,6 +52,25 @@ def test_a_stripped_copy_is_still_known(lab: Lab, altered: Alter) -> None:
     assert found["verdict"]["state"] == State.CREDENTIALS_STRIPPED
     assert found["verdict"]["decided_by"] == "watermark"
     assert result.exit_code == Exit.VERIFICATION_FAILED
+    recovered = found["repository"]["recovered"]
+    assert (recovered["trusted"], recovered["log"]) == (True, "proved")
+    alignment = found["repository"]["alignment"]
+    assert (alignment["start_s"], alignment["changed"]) == (0.0, [])
+    assert max(level for _, level in alignment["differences"]) < 1.0
+
+
+def test_the_manifest_of_a_stripped_copy_is_recovered_whole(lab: Lab, altered: Alter, tmp_path: Path) -> None:
+    lab.run("verify", altered("stripped"), "--recover", tmp_path / "clip.c2pa")
+    facts = read_stored_manifest((tmp_path / "clip.c2pa").read_bytes())
+    assert facts.manifest_id == int(json.loads((lab.folder / "receipt.json").read_text())["manifest_id"], 16)
+
+
+def test_a_signed_report_is_made_again_byte_for_byte(lab: Lab, altered: Alter, tmp_path: Path) -> None:
+    clip, page = altered("stripped"), tmp_path / "report.html"
+    lab.run("verify", clip, "--report", page, "--sign", tmp_path / "auditor.pem")
+    check = ("report", "check", page, "--key", tmp_path / "report.vkey", "--clip", clip, "--again")
+    result = lab.run(*check)
+    assert result.exit_code == Exit.OK, result.stderr
 
 
 @pytest.mark.parametrize("how", ["tampered", "renamed"])

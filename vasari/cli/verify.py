@@ -9,10 +9,11 @@ import click
 from tqdm import tqdm
 
 from vasari.cli.session import FILE, CommandError, Exit, Session, progress, styled, table, with_session
+from vasari.cli.whole_file import write_bytes
 from vasari.plain_text import printable
 
 if TYPE_CHECKING:
-    from provenance import CredentialsReport
+    from provenance import CredentialsReport, ManifestRepository
     from vasari.audit_report import AuditReport
     from vasari.clip_audit import ClipAudit
     from vasari.evidence import Source
@@ -71,6 +72,11 @@ trust_option = click.option(
 @click.option("--auditor", default="auditor", show_default=True, help="The auditor's name in the signature.")
 @click.option("--portrait", type=FILE, help="The portrait it should be made from, to compare its SHA-256.")
 @click.option("--audio", type=FILE, help="The recording it should be made from, to compare its SHA-256.")
+@click.option(
+    "--recover",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the registered manifest of a marked clip here (.c2pa).",
+)
 @time_option
 @trust_option
 @with_session
@@ -82,6 +88,7 @@ def verify(
     auditor: str,
     portrait: Path | None,
     audio: Path | None,
+    recover: Path | None,
     time: datetime | None,
     trust: Path | None,
 ) -> None:
@@ -112,6 +119,8 @@ def verify(
         given |= {"portrait": sha256_of(portrait)} if portrait else {}
         given |= {"recording": sha256_of(audio)} if audio else {}
         audit = held.audit(clip, progress=lambda seconds: advance(bar, seconds), at=time, given=given)
+        if recover is not None:
+            _write_manifest(recover, audit, held.repository)
         made = make_report(audit, held) if report is not None else None
     if report is not None and made is not None:
         _write_report(report, made, sign, auditor)
@@ -122,6 +131,15 @@ def verify(
     if code is Exit.OK and any(check.state == "failed" for check in audit.checks):
         code = Exit.VERIFICATION_FAILED
     raise SystemExit(code)
+
+
+def _write_manifest(path: Path, audit: "ClipAudit", repository: "ManifestRepository | None") -> None:
+    """The manifest that the clip's mark leads to, as a sidecar file."""
+    found = audit.evidence.repository
+    stored = repository.find(found.manifest_id) if repository is not None and found is not None else None
+    if stored is None:
+        raise CommandError("--recover: no registered manifest belongs to this clip's mark", Exit.NOTHING_FOUND)
+    write_bytes(path, stored.manifest_store)
 
 
 def _write_report(page: Path, made: "AuditReport", sign: Path | None, auditor: str) -> None:

@@ -159,13 +159,13 @@ def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torc
 
 
 def _moving_box(face: FaceState, placed: Tensor) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in pixels, multiples of 8, around where the moving part of the person is and was."""
+    """Left, top, right, bottom in pixels, multiples of 16, around where the moving part of the person is and was."""
     moved = placed[:, face.moving_cells]
     rest = pixel_centres((0, 0, SIZE_PX, SIZE_PX), placed.device, CELL_PX)[:, face.moving_cells]
     low = torch.minimum(moved.amin(1), rest.amin(1)).tolist()
     high = torch.maximum(moved.amax(1), rest.amax(1)).tolist()
-    left, top = (max(int(value - 8) // 8 * 8, 0) for value in low)
-    right, bottom = (min(int(value + 16) // 8 * 8, SIZE_PX) for value in high)
+    left, top = (max(int(value - 16) // 16 * 16, 0) for value in low)
+    right, bottom = (min(int(value + 32) // 16 * 16, SIZE_PX) for value in high)
     return left, top, right, bottom
 
 

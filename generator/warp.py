@@ -47,9 +47,10 @@ def invert_map(placed: Tensor, *, origin: tuple[int, int], target: tuple[int, in
     shift = torch.tensor([left, top], device=placed.device, dtype=torch.float32)[:, None, None] * scale + 1
     offset = torch.zeros(2, 1, 1, device=placed.device)
     for step, rounds, gain in (
-        (8, 10, careful),
-        (4, 4, 1 / stretch.clamp(0.5, 8.0)),
-        (2, 2, 1 / stretch.clamp(0.4, 8.0)),
+        (16, 6, careful),
+        (8, 4, careful),
+        (4, 3, 1 / stretch.clamp(0.5, 8.0)),
+        (2, 1, 1 / stretch.clamp(0.4, 8.0)),
     ):
         field = torch.cat([flow, gain])[None]  # [1, 4, H, W]
         aim = pixel_centres(target, placed.device, step)

@@ -48,8 +48,8 @@ def take_working_picture(portrait: torch.Tensor, face: int | None = None) -> Wor
         raise GeneratorError(f"a portrait must be uint8 [3, H, W], but is {portrait.dtype} {list(portrait.shape)}")
     landmarks = _chosen_face(portrait, face)
     rgb = portrait.permute(1, 2, 0).contiguous().cpu().numpy()
-    side, left, top = _square(landmarks)
-    square = _cut_out(rgb, left, top, side)
+    side, left, top = square_around(landmarks)
+    square = cut_out(rgb, left, top, side)
     how = cv2.INTER_AREA if side > TEXTURE_PX else cv2.INTER_CUBIC
     texture = cv2.resize(square, (TEXTURE_PX, TEXTURE_PX), interpolation=how).astype(np.float32)
     picture = cv2.resize(square, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
@@ -109,7 +109,7 @@ def _check_whole(landmarks: Array, width: int, height: int, face_height: float) 
         )
 
 
-def _square(landmarks: Array) -> tuple[int, int, int]:
+def square_around(landmarks: Array) -> tuple[int, int, int]:
     """Side, left and top of the crop in pixels of the portrait."""
     top, chin = landmarks[FOREHEAD_TOP], landmarks[CHIN]
     half = float(np.linalg.norm(top - chin)) * FACE_HEIGHTS_WIDE / 2
@@ -117,7 +117,7 @@ def _square(landmarks: Array) -> tuple[int, int, int]:
     return round(2 * half), round(float(centre[0]) - half), round(float(centre[1]) - half)
 
 
-def _cut_out(rgb: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+def cut_out(rgb: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
     """[side, side, 3]; what lies outside the portrait continues its edge, softer with distance."""
     height, width = rgb.shape[:2]
     trim = 1 + round(0.006 * side)  # the outermost pixels of photographs are often frame, scan edge or ringing

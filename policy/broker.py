@@ -26,7 +26,9 @@ from policy.errors import GrantError, KeyFileError, TokenError
 from policy.gate_database import open_database, transaction
 from policy.grant import GrantClaims, verify_grant
 from policy.keys import read_secret, thumbprint, write_secret
+from policy.locked_memory import LockedBuffer, wipe_bytes
 
+TAG_BYTES = 16
 KEY_INFO = b"vasari content key v1\x00"
 SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
@@ -52,14 +54,17 @@ class KeyVault:
         wrapped[model_digest] = b64url(nonce + sealed)
         write_secret(self.keys_path, canonical_json(wrapped), overwrite=True)
 
-    def unwrap(self, model_digest: str) -> bytes:
-        """The content key of a model; raises KeyFileError."""
+    def unwrap(self, model_digest: str) -> LockedBuffer:
+        """The content key of a model, in memory that is wiped after use; raises KeyFileError."""
         wrapped = self._read().get(model_digest)
         if wrapped is None:
             raise KeyFileError(f"{self.keys_path}: holds no key for model {model_digest}")
         try:
-            data = b64url_decode(wrapped)
-            return AESGCM(read_secret(self.kek_path)).decrypt(data[:12], data[12:], model_digest.encode())
+            data, kek = b64url_decode(wrapped), read_secret(self.kek_path)
+            key = LockedBuffer(len(data) - 12 - TAG_BYTES)
+            AESGCM(kek).decrypt_into(data[:12], data[12:], model_digest.encode(), key.view)
+            wipe_bytes(kek)
+            return key
         except (InvalidTag, ValueError, TypeError) as error:
             raise KeyFileError(f"{self.keys_path}: the key of {model_digest} does not unwrap") from error
 
@@ -108,7 +113,8 @@ class KeyBroker:
         self._spend(claims)
         self._record_release(claims)
         worker = X25519PublicKey.from_public_bytes(b64url_decode(claims.worker_key))
-        return SUITE.encrypt(self._vault.unwrap(claims.model), worker, info=_info(claims.jti))
+        with self._vault.unwrap(claims.model) as key:
+            return SUITE.encrypt(key.view, worker, info=_info(claims.jti))
 
     def _valid_claims(self, grant: str) -> GrantClaims:
         try:
@@ -155,10 +161,10 @@ class WorkerKey:
         """Raw public key (32 bytes) for the grant."""
         return self._private.public_key().public_bytes_raw()
 
-    def unwrap(self, wrapped: bytes, grant_id: str) -> bytes:
+    def unwrap(self, wrapped: bytes, grant_id: str) -> LockedBuffer:
         """The content key; raises GrantError when it was wrapped for another worker or grant."""
         try:
-            return SUITE.decrypt(wrapped, self._private, info=_info(grant_id))
+            return LockedBuffer.take(SUITE.decrypt(wrapped, self._private, info=_info(grant_id)))
         except (InvalidTag, ValueError) as error:
             raise GrantError("the released key is not for this worker and grant") from error
 

@@ -30,6 +30,7 @@ from torch import Tensor
 from policy.canonical import b64url, b64url_decode, canonical_json, sha256_hex, strict_json_object
 from policy.claims import Sha256Uri, Strict
 from policy.errors import SealError
+from policy.locked_memory import LockedBuffer, plain_memory
 
 MAGIC = b"VASARI\x00\x01"
 KEY_LABEL = b"vasari sealed weights v1\x00"
@@ -40,6 +41,8 @@ MAX_HEADER_BYTES = 4096
 MAX_PLAIN_BYTES = 16 << 30
 MAX_CONFIG_BYTES = 16 << 20
 GATE_VERSION = 1
+
+Key = bytes | memoryview
 
 DTYPES: Mapping[str, torch.dtype] = {
     "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32,
@@ -102,13 +105,13 @@ def read_sealed_header(path: Path) -> SealedHeader:
         return _read_prelude(file, path)[0]
 
 
-def open_sealed(path: Path, content_key: bytes) -> OpenedWeights:
+def open_sealed(path: Path, content_key: Key) -> OpenedWeights:
     """Decrypt into memory and rebuild the tensors; raises SealError. No plain byte touches a disk."""
     with _opened(path) as file:
         header, prelude = _read_prelude(file, path)
         _require_size(file, header, prelude, path)
         plain = _decrypt(file, header, prelude, content_key, path)
-    members = _safetensors_members(bytes(plain[: min(len(plain), MAX_CONFIG_BYTES)].numpy()), len(plain))
+    members = _safetensors_members(plain.numpy().data[:MAX_CONFIG_BYTES], len(plain))
     # The header, and with it the model digest, is authenticated by every chunk: no second hash of the payload.
     return OpenedWeights(_tensors(members, plain), _config_of(members))
 
@@ -116,7 +119,8 @@ def open_sealed(path: Path, content_key: bytes) -> OpenedWeights:
 def _write_sealed(file: BinaryIO, header: SealedHeader, payload: bytes, content_key: bytes) -> None:
     members = canonical_json(header.model_dump())
     prelude = MAGIC + struct.pack(">I", len(members)) + members
-    cipher, prefix = AESGCM(_chunk_key(content_key, header, prelude)), b64url_decode(header.nonce_prefix)
+    with _chunk_key(content_key, header, prelude) as key:
+        cipher, prefix = AESGCM(key.view), b64url_decode(header.nonce_prefix)
     file.write(prelude)
     view = memoryview(payload)
     for index, start in enumerate(range(0, len(payload), CHUNK_BYTES)):
@@ -132,10 +136,11 @@ def _require_size(file: BinaryIO, header: SealedHeader, prelude: bytes, path: Pa
         raise SealError(f"{path}: has {came} bytes, its header says {expected}: the file was cut or changed")
 
 
-def _decrypt(file: BinaryIO, header: SealedHeader, prelude: bytes, content_key: bytes, path: Path) -> Tensor:
+def _decrypt(file: BinaryIO, header: SealedHeader, prelude: bytes, content_key: Key, path: Path) -> Tensor:
     """The plain payload, uint8 [plain_bytes], decrypted in place: one copy, and none on a disk."""
-    cipher, prefix = AESGCM(_chunk_key(content_key, header, prelude)), b64url_decode(header.nonce_prefix)
-    plain = torch.empty(header.plain_bytes, dtype=torch.uint8)
+    with _chunk_key(content_key, header, prelude) as key:
+        cipher, prefix = AESGCM(key.view), b64url_decode(header.nonce_prefix)
+    plain = torch.frombuffer(plain_memory(header.plain_bytes), dtype=torch.uint8)
     target, sealed = plain.numpy().data, memoryview(bytearray(CHUNK_BYTES + TAG_BYTES))
     for index, start in enumerate(range(0, header.plain_bytes, CHUNK_BYTES)):
         end = min(start + CHUNK_BYTES, header.plain_bytes)
@@ -179,24 +184,26 @@ def _opened(path: Path) -> BinaryIO:
         raise SealError(f"{path}: sealed weights cannot be read ({error.strerror})") from error
 
 
-def _chunk_key(content_key: bytes, header: SealedHeader, prelude: bytes) -> bytes:
+def _chunk_key(content_key: Key, header: SealedHeader, prelude: bytes) -> LockedBuffer:
     if len(content_key) != CONTENT_KEY_BYTES:
         raise SealError(f"a content key has {CONTENT_KEY_BYTES} bytes, this one {len(content_key)}")
     info = KEY_LABEL + hashlib.sha256(prelude).digest()
-    return HKDF(hashes.SHA256(), 32, b64url_decode(header.salt), info).derive(content_key)
+    key = LockedBuffer(32)
+    HKDF(hashes.SHA256(), 32, b64url_decode(header.salt), info).derive_into(content_key, key.view)
+    return key
 
 
 def _nonce(prefix: bytes, index: int, last: bool) -> bytes:
     return prefix + struct.pack(">IB", index, last)
 
 
-def _safetensors_members(start: bytes, size: int) -> dict[str, Any]:
+def _safetensors_members(start: bytes | memoryview, size: int) -> dict[str, Any]:
     """The header of a safetensors file of `size` bytes that begins with `start`; raises SealError."""
     length = int.from_bytes(start[:8], "little")
     if len(start) < 8 or not 2 <= length <= min(len(start), size) - 8:
         raise SealError("expected a safetensors file: its header is missing or cut")
     try:
-        return {**strict_json_object(start[8 : 8 + length]), "__end__": 8 + length}
+        return {**strict_json_object(bytes(start[8 : 8 + length])), "__end__": 8 + length}
     except ValueError as error:
         raise SealError(f"expected a safetensors file: its header is not one JSON object: {error}") from error
 

@@ -94,8 +94,10 @@ class ShadowMap:
         """[P] share of the key light that reaches camera-space points [P, 3]."""
         at = self._to_map(position)
         total = torch.zeros_like(at[:, 0])
-        taps = [(0.0, 0.0)] + [(np.cos(a), np.sin(a)) for a in np.arange(6) * np.pi / 3]
-        taps += [(2 * np.cos(a), 2 * np.sin(a)) for a in np.arange(6) * np.pi / 3 + 0.5]
+        taps = [
+            (r * np.cos(a), r * np.sin(a))
+            for a, r in zip(np.arange(8) * 2.4, (0.3, 0.7, 1.0, 1.3, 1.5, 1.7, 1.9, 2.1), strict=True)
+        ]
         reach = self._softness * 0.75
         for dx, dy in taps:
             column = (at[:, 0] + reach * dx).floor().clamp(0, _SHADOW_PX - 1)
@@ -109,7 +111,7 @@ def blur(picture: Tensor, sigma_px: float) -> Tensor:
     """Gaussian blur of [C, H, W], borders repeated; at a lower resolution when it is wide."""
     if sigma_px < 0.3:
         return picture
-    factor = max(1, int(sigma_px / 1.6))
+    factor = max(1, int(sigma_px / 0.8))
     height, width = picture.shape[1:]
     small = F.avg_pool2d(picture[None], factor, ceil_mode=True, count_include_pad=False)[0] if factor > 1 else picture
     sigma = float(np.exp(np.round(np.log(sigma_px / factor) * 12) / 12))  # few widths, so that matrices are kept
@@ -134,17 +136,22 @@ def _blur_matrix(size: int, sigma: float, device: torch.device) -> Tensor:
 
 def shrink(picture: Tensor, size_px: int) -> Tensor:
     """[C, H, H] to [C, size, size], the mean over each target pixel's area."""
-    m = _area_matrix(picture.shape[1], size_px, picture.device)
-    return m @ (picture @ m.T)
+    at, weight = _area_taps(picture.shape[1], size_px, picture.device)
+    rows = sum(picture[:, at[k]] * weight[k][None, :, None] for k in range(len(at)))
+    assert isinstance(rows, Tensor)
+    out = sum(rows[:, :, at[k]] * weight[k] for k in range(len(at)))
+    assert isinstance(out, Tensor)
+    return out
 
 
 @functools.lru_cache(maxsize=16)
-def _area_matrix(source_px: int, target_px: int, device: torch.device) -> Tensor:
+def _area_taps(source_px: int, target_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Source pixels [K, target] under each target pixel and their shares [K, target]."""
     ratio = source_px / target_px
-    low = torch.arange(target_px, dtype=torch.float64)[:, None] * ratio
-    pixel = torch.arange(source_px, dtype=torch.float64)[None]
-    cover = (torch.minimum(low + ratio, pixel + 1) - torch.maximum(low, pixel)).clamp(min=0) / ratio
-    return cover.float().to(device)
+    low = torch.arange(target_px, dtype=torch.float64) * ratio
+    at = low.floor()[None] + torch.arange(int(np.ceil(ratio)) + 1, dtype=torch.float64)[:, None]
+    cover = (torch.minimum(low + ratio, at + 1) - torch.maximum(low, at)).clamp(min=0) / ratio
+    return at.clamp(max=source_px - 1).long().to(device), cover.float().to(device)
 
 
 def ambient_occlusion(depth: Tensor, px_per_cm: float) -> Tensor:

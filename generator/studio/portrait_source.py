@@ -19,7 +19,7 @@ from generator.studio.head_model import StudioHead, StudioRig, to_pixels
 from generator.studio.rasteriser import rasterise
 from generator.studio.rig_mesh import Region
 from generator.studio.splits import split_of
-from generator.working_picture import _cut_out, _square
+from generator.working_picture import cut_out, square_around
 
 CROP_PX = 512
 IDENTITIES = 60
@@ -105,8 +105,8 @@ def fit_portrait(rig: StudioRig, shape: RigShape, facts: PortraitFacts) -> Fitte
     if len(faces) != 1:
         raise GeneratorError(f"{facts.path}: {len(faces)} faces found, one is needed")
     marks = faces[0].landmarks[:, :2].cpu().numpy().astype(np.float32)
-    side, left, top = _square(marks)
-    cut = _cut_out(picture.permute(1, 2, 0).contiguous().numpy(), left, top, side)
+    side, left, top = square_around(marks)
+    cut = cut_out(picture.permute(1, 2, 0).contiguous().numpy(), left, top, side)
     how = cv2.INTER_AREA if side > CROP_PX else cv2.INTER_CUBIC
     photo = np.asarray(cv2.resize(cut, (CROP_PX, CROP_PX), interpolation=how), np.uint8)
     marks = ((marks - np.array([left, top], np.float32)) * (CROP_PX / side)).astype(np.float32)

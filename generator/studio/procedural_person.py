@@ -196,7 +196,7 @@ def dress_person(
     return Person(
         head=head, skin=torch.from_numpy(maps).to(device), eye=eye,
         hair=_on(hair, device), hair_colour=torch.tensor(traits.complexion.hair, device=device),
-        fur=_on(fur, device), fur_colour=fur_colour.to(device), bust=build_bust(rng, neckline), glasses=glasses,
+        fur=_on(fur, device), fur_colour=fur_colour.to(device), bust=build_bust(rng, neckline.hem), glasses=glasses,
         neckline=neckline, wrinkles=float(0.35 + 0.9 * traits.age), oiliness=float(rng.uniform(0.4, 1.3)),
     )  # fmt: skip
 
@@ -223,7 +223,7 @@ def _skin_maps(
     covers = atlas.paint_vertices(np.stack([scalp, beard], 1))
     speckle = (0.75 + 0.25 * noise(flat, 7.0).reshape(shape)).clip(0, 1)
     on_scalp = covers[..., 0] * (0.10 + 0.25 * rng.random() if traits.bald else 0.88)
-    on_beard = 0.55 * covers[..., 1] * speckle
+    on_beard = 0.68 * covers[..., 1] * speckle
     brows: Array = np.zeros(shape, np.float32)
     if not painted_face:
         thickness = float(rng.uniform(0.1, 1.0))
@@ -237,10 +237,10 @@ def _skin_maps(
     ink = np.array([0.015, 0.010, 0.009], np.float32)
     colour = np.asarray(colour * (1 - liner) + ink * liner, np.float32)
     wrinkles = wrinkle_heights(flat, noise).reshape(*shape, 5)
-    pores = 0.006 * noise(flat + 5, 6.0).reshape(shape) + 0.008 * noise(flat + 9, 3.2).reshape(shape)
+    pores = 0.004 * noise(flat + 5, 6.0).reshape(shape) + 0.006 * noise(flat + 9, 3.2).reshape(shape)
     aged = traits.age**1.5
     bags = -0.05 * np.exp(-(((np.abs(x) - 3.0) / 1.3) ** 2) - ((y - 1.95) / 0.25) ** 2) * (z > 6)
-    lines = 0.012 * noise(flat * np.array([1.0, 3.0, 1.0], np.float32) + 77, 1.4).reshape(shape)
+    lines = 0.008 * noise(flat * np.array([1.0, 3.0, 1.0], np.float32) + 77, 1.4).reshape(shape)
     still = pores * (1 - 0.5 * lip[..., 0]) + aged * (
         0.40 * wrinkles[..., 0]
         + 0.4 * wrinkles[..., 1]
@@ -292,9 +292,9 @@ def _fur(
         edges += [vertex[upper].tolist(), vertex[lower].tolist()]
     lashes = hair_points.grow_lash_points(base, edges, rng, float(rng.uniform(0.4, 1.2)))
     dark = torch.tensor([0.012, 0.009, 0.008]).expand(len(lashes.points), 3)
-    if not traits.bearded or stubble < 0.3:
+    length = 2.4 * float(rng.uniform(0, 1) ** 1.6)
+    if not traits.bearded or length < 0.45:
         return lashes, dark.clone()
-    length = 0.25 + 2.2 * float(rng.uniform(0, 1) ** 2.2)
     strands = hair_points.grow_beard(base, normals, beard, length, int(5200 * stubble), rng)
     own = torch.tensor(traits.complexion.hair).expand(len(strands.points), 3)
     return hair_points.join_hair([lashes, strands]), torch.cat([dark, own])

@@ -47,13 +47,19 @@ class Neckline:
     deep: float
     half_width: float
 
+    @property
+    def hem(self) -> Neckline:
+        """Where the loose garment begins: a high collar lies on the neck's own surface."""
+        return Neckline(min(self.height, -12.4), 0.36, self.deep, self.half_width)
+
     def at(self, x: Array, z: Array) -> Array:
         v = self.deep * np.clip(1 - np.abs(x) / self.half_width, 0, 1) * (z > -1)
         return np.asarray(self.height - self.rise * z - v, np.float32)
 
 
 def build_bust(rng: np.random.Generator, neckline: Neckline, *, around: int = 72, per_ring: int = 4) -> Mesh:
-    """Shoulders and chest with broad folds; the upper edge follows the neckline just inside the neck's skin."""
+    """Shoulders and chest with broad folds. The upper edge lies under the skin at the neckline; `dive` takes the rig's
+    own chest under the garment, so that both meet in a smooth line."""
     rings = np.array(_RINGS)
     rings[2:, 0] *= rng.uniform(0.86, 1.12)
     rings[1:, 3] -= np.linspace(0, 1, len(rings) - 1).clip(0, 0.6) * rng.uniform(-1.0, 2.5)
@@ -74,6 +80,12 @@ def build_bust(rng: np.random.Generator, neckline: Neckline, *, around: int = 72
     )
     v = np.stack([x * (1 + 0.02 * wave * fold), y, z + wave * fold], 2).reshape(-1, 3) - HEAD_CENTRE
     return Mesh(v.astype(np.float32), _grid_faces(len(at), around, closed=True))
+
+
+def dive(rest: Array, hem: Neckline) -> Array:
+    """How deep vertices [V, 3] of the neutral head (rig cm) sink into the body below the hem, [V] cm."""
+    t = np.clip((hem.at(rest[:, 0], rest[:, 2]) - rest[:, 1] - 0.6) / 3.2, 0, 1)
+    return np.asarray(2.6 * t * t * (3 - 2 * t), np.float32)
 
 
 def _grid_faces(rows: int, columns: int, *, closed: bool) -> Faces:
@@ -108,8 +120,8 @@ def build_glasses(base: Array, eye_centre: tuple[Array, Array], rng: np.random.G
     near = (np.abs(base[:, 1] - y0) < half_h) & (np.abs(base[:, 0]) < apart + half_w)
     near &= np.abs(base[:, 0]) > 1.1
     z_front = float(np.quantile(base[near & (base[:, 2] > 5), 2], 0.985)) + 0.45
-    temple = (np.abs(base[:, 1] - y0) < 1.2) & (np.abs(base[:, 2] + 1) < 1.5)
-    width = float(np.quantile(np.abs(base[temple, 0]), 0.9)) + 0.15
+    temple = (np.abs(base[:, 1] - y0) < 1.5) & (base[:, 2] > 0.5) & (base[:, 2] < 4.0)  # before the ears
+    width = float(np.quantile(np.abs(base[temple, 0]), 0.95)) + 0.12
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     c, s = np.cos(angle), np.sin(angle)
     tubes: list[Mesh] = []
@@ -121,10 +133,12 @@ def build_glasses(base: Array, eye_centre: tuple[Array, Array], rng: np.random.G
         curve = np.stack([x, y, z_front - 0.018 * x * x], 1)
         tubes.append(_tube(curve, rim, closed=True))
         hinge = np.array([side * (apart + half_w), y0 + 0.45 * half_h, z_front - 0.018 * (apart + half_w) ** 2])
-        corner = np.array([side * max(width, apart + half_w + 0.2), y0 + 0.45 * half_h, hinge[2] - 1.0])
-        ear = np.array([side * width, y0 + 0.2, -2.0])
-        tubes.append(_tube(np.stack([hinge, corner, ear]), rim * 0.8, closed=False))
-        centre = curve.mean(0) + np.array([0, 0, 0.12])
+        out = max(width, apart + half_w + 0.15)
+        corner = np.array([side * out, y0 + 0.45 * half_h, hinge[2] - 0.6])
+        middle = np.array([side * (out + width) / 2, y0 + 0.4 * half_h, 4.0])
+        ear = np.array([side * width, y0 + 0.3 * half_h, -1.5])
+        tubes.append(_tube(np.stack([hinge, corner, middle, ear]), rim * 0.8, closed=False))
+        centre = curve.mean(0) + np.array([0, 0, 0.35])
         start = sum(map(len, lens_v))
         lens_v.append(np.concatenate([centre[None], curve]))
         k = np.arange(40)

@@ -59,7 +59,7 @@ def rasterise(points: Tensor, faces: Tensor, size_px: int, *, cull: Tensor | Non
     high = torch.stack([x.amax(1), y.amax(1)], 1).sub(0.5).floor().clamp(max=size_px - 1)
     span = (high - low + 1).amax(1)
     front = area < -1e-9 if cull is None else (area < -1e-9) | (~cull & (area.abs() > 1e-9))
-    drawn = front & (high >= low).all(1) & (p[..., 2] > 0).all(1)
+    drawn = front & (high[:, 0] >= low[:, 0]) & (high[:, 1] >= low[:, 1]) & (p[..., 2].amin(1) > 0)
     best = torch.full((size_px * size_px,), _EMPTY, dtype=torch.int64, device=points.device)
     smallest = 0
     for side in (*_BUCKETS_PX, size_px):
@@ -85,8 +85,11 @@ def _test_bucket(
     edge = -1e-4
     inside = (a >= edge) & (b >= edge) & (a + b <= 1 - edge)
     inside &= (column <= high[:, 0, None, None]) & (row <= high[:, 1, None, None])
-    t, r, c = torch.nonzero(inside, as_tuple=True)
-    at = (r * side + c) + t * (side * side)
+    at = torch.nonzero(inside.reshape(-1))[:, 0]
+    t = torch.div(at, side * side, rounding_mode="floor")
+    within = at - t * (side * side)
+    r = torch.div(within, side, rounding_mode="floor")
+    c = within - r * side
     a, b = a.reshape(-1)[at], b.reshape(-1)[at]
     q = p[t, :, 2]
     depth = a * q[:, 0] + b * q[:, 1] + (1 - a - b) * q[:, 2]

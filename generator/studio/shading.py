@@ -162,7 +162,7 @@ class Shading:
         wet = lighting.lobe(normal, light.key, view, 45)
         key = gloss * (key * (1 - lip) * dry + 0.07 * wet * lip)
         teeth = (self.kind == Region.TEETH) | (self.kind == Region.GUMS)
-        key = key + torch.where(teeth, 0.14, 0.0) * wet
+        key = key + torch.where(teeth, 0.07, 0.0) * wet
         if self.stage.person.glasses is not None:
             key = key + torch.where(self.kind == GLASSES_FRAME, self.stage.person.glasses.gloss, 0.0) * wet
         fresnel = (1 - (normal * view).sum(1).clamp(0, 1)) ** 4 * 0.05 * gloss * sky

@@ -13,6 +13,7 @@ from torch import Tensor
 from generator.studio import lighting
 from generator.studio.hair_points import HairPoints
 from generator.studio.head_model import Posed, to_pixels
+from generator.studio.props import dive
 from generator.studio.rasteriser import rasterise, splat
 from generator.studio.rig_mesh import Region
 from generator.studio.scene import GARMENT, GLASSES_FRAME, Frame, Label, Moment, Person, Setting
@@ -43,6 +44,7 @@ class Stage:
             meshes.append((person.glasses.frame, person.glasses.frame.normals()))
         self.prop_v = [self._tensor(mesh.v) for mesh, _ in meshes]
         self.prop_n = [self._tensor(normals) for _, normals in meshes]
+        self.dive = self._tensor(dive(rig.mesh.neutral, person.neckline.hem))[:, None]
         faces, kind = [rig.render_faces], [rig.face_region]
         for mesh, code in zip((m for m, _ in meshes), (GARMENT, GLASSES_FRAME), strict=False):
             faces.append(torch.from_numpy(mesh.faces).to(self.device) + n)
@@ -86,7 +88,7 @@ class Stage:
 
     def _assemble(self, posed: Posed, moment: Moment) -> tuple[Tensor, Tensor]:
         rig = self.rig
-        v, n = [posed.v[rig.render_vertex]], [posed.normals[rig.render_vertex]]
+        v, n = [(posed.v - self.dive * posed.normals)[rig.render_vertex]], [posed.normals[rig.render_vertex]]
         turns = [(moment.body_rotation, moment.body_translation), (moment.rotation, moment.translation)]
         for mesh_v, mesh_n, (turn, shift) in zip(self.prop_v, self.prop_n, turns, strict=False):
             v.append(mesh_v @ turn.T + shift)
@@ -157,7 +159,7 @@ class Stage:
         light = self.setting.light
         mirror = 2 * (n * view).sum(1, keepdim=True) * n - view
         up = (0.5 + 0.5 * mirror[:, 1:2]).clamp(0, 1)
-        glare = 0.02 * up * light.sky_colour + 0.35 * lighting.lobe(n, light.key, view, 60)[:, None] * light.key_colour
+        glare = 0.02 * up * light.sky_colour + 0.30 * lighting.lobe(n, light.key, view, 150)[:, None] * light.key_colour
         glare = glare * (0.2 + glasses.gloss)
         tint = torch.tensor(glasses.tint, device=self.device)
         flat = picture.view(3, -1)

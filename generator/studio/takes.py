@@ -41,7 +41,7 @@ class Drawn(Protocol):
 
 def frame_source(head: StudioHead, source: Target, size_px: int, jitter: tuple[float, float, float]) -> Array:
     """Translation [3] cm that puts the source into the working picture: side 2.1 face heights, see
-    `working_picture._square`; jitter: relative scale, shift right and down in sides."""
+    `working_picture.square_around`; jitter: relative scale, shift right and down in sides."""
     device = head.rig.device
     turn = torch.from_numpy(rotation(*map(float, source.pose_deg))).to(device)
     v = head.shape(torch.from_numpy(source.expression).to(device)) @ turn.T

@@ -134,7 +134,7 @@ def asked_change(named: Tensor, portrait: Tensor) -> Tensor:
 
 
 class Networks:
-    """The trained pair and the frozen encoders beside it."""
+    """What is trained (appearance, decoder, the way from numbers to codes) and the frozen encoders beside it."""
 
     def __init__(self, encoders: Path) -> None:
         self.appearance, self.decoder = AppearanceEncoder(), Decoder()
@@ -145,11 +145,12 @@ class Networks:
             net: nn.Module = getattr(self, name)
             net.load_state_dict({k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")})
             net.requires_grad_(False)
+        self.read_out.back.requires_grad_(True)
         for net in (self.appearance, self.decoder, self.motion, self.identity):
             net.to(memory_format=torch.channels_last)
 
     def trained(self) -> dict[str, nn.Module]:
-        return {"appearance": self.appearance, "decoder": self.decoder}
+        return {"appearance": self.appearance, "decoder": self.decoder, "read_out": self.read_out}
 
     def canonical(self, portrait: Tensor, layers: Tensor, place: HeadPlace) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -223,7 +224,6 @@ def losses(nets: Networks, batch: Batch, rng: torch.Generator, step: int) -> dic
     return parts
 
 
-@torch.no_grad()
 def by_numbers(nets: Networks, batch: Batch) -> Tensor:
     """Codes as `Renderer` makes them: the portrait's own, changed by what is asked of it."""
     own = nets.dynamics_of(batch.portrait)[batch.owner]

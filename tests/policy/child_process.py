@@ -43,7 +43,7 @@ class Task:
 
 def run(task: Task) -> int:
     """Release in a child process; one of the codes above."""
-    child = PROCESSES.Process(target=_release, args=(task,))
+    child = PROCESSES.Process(target=release, args=(task,))
     child.start()
     child.join(120)
     assert child.exitcode is not None, "the child hangs"
@@ -60,7 +60,7 @@ def decide_in_step(task: Task, start: Barrier, answers: Queue[list[str]]) -> Non
     start.wait(60)
 
 
-def _release(task: Task) -> None:
+def release(task: Task) -> None:
     torch.set_num_threads(1)
     authority = Authority.open(task.state, clock=lambda: task.now)
     pipeline = pipeline_of(authority, MovingPicture())

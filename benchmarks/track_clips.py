@@ -1,0 +1,58 @@
+"""Tracks the motion of GRID's clips by comparing pixels, for the renderer's re-enactment.
+
+    python -m benchmarks.track_clips --data FOLDER --out TRACKS [--clips N]
+
+Writes TRACKS/<clip>.npz with pose [T, 6], expression [T, 53] and gaze [T, 2] of a `MotionBlock`: all that the renderer
+gets of a frame. Starts from the landmark tracks of the data set; the method is in
+`generator.training.photometric_tracking`. About a minute and a half per clip on one core; finished clips are kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks.renderer import a_renderer
+from benchmarks.renderer_reenactment import Clip, tracked_motion
+from generator.motion_block import MotionBlock
+from generator.render import Renderer
+from generator.training.photometric_tracking import track
+
+
+def motion_of(renderer: Renderer, clip: Clip) -> MotionBlock:
+    """Found against the renderer that will draw it."""
+    face = renderer.encode(clip.frames[0])
+    count = len(clip.frames)
+    frames = torch.stack([torch.from_numpy(clip.real(index)).permute(2, 0, 1) for index in range(count)])
+    landmarks = np.stack([clip.marks(index) for index in range(count)]).astype(np.float32)
+    return track(renderer, face, frames, landmarks, tracked_motion(clip.track, face, clip.side_px))
+
+
+def save(motion: MotionBlock, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        np.savez(file, **{name: value.numpy() for name, value in vars(motion).items()})
+    temporary.rename(path)
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--clips", type=int, help="Only the first N clips.")
+def main(data: Path, out: Path, clips: int | None) -> None:
+    torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    renderer = a_renderer()
+    for path in tqdm(sorted((data / "grid").glob("*.mpg"))[:clips], disable=not sys.stderr.isatty(), unit="clip"):
+        target = out / f"{path.stem}.npz"
+        if not target.exists():
+            save(motion_of(renderer, Clip.read(path)), target)
+
+
+if __name__ == "__main__":
+    main()

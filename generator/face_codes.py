@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,9 @@ from generator.errors import GeneratorError
 from generator.face_networks import (
     CODE_PX,
     CROP,
+    READ_OUT,
     AppearanceEncoder,
+    Decoded,
     Decoder,
     DynamicsReadOut,
     HeadPlace,
@@ -84,21 +86,28 @@ class FaceNetworks:
         """Codes of a portrait drawn at rest."""
         picture, layers = at_rest.half_size()
         small = F.interpolate(picture, size=(CODE_PX, CODE_PX), mode="area")
-        canonical = to_canonical(self._appearance(picture, layers), place)
-        return FaceCodes(canonical.to(self._dtype), self._identity(small), self._motion(small).dynamics)
+        canonical = to_canonical(self._appearance(picture, layers), place).to(self._dtype)
+        codes = FaceCodes(canonical, self._identity(small), self._motion(small).dynamics, None)
+        change = torch.zeros(1, READ_OUT, device=picture.device)
+        return replace(codes, rest_light=self._decode(at_rest, codes, place, change).light)
+
+    def _decode(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> Decoded:
+        picture, layers = warped.half_size()
+        dynamics = self._read_out.changed(codes.dynamics, change)
+        decoded: Decoded = self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers)
+        return decoded
 
     @torch.inference_mode()
     def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> Tensor:
         """Colours float32 [3, 512, 512] in 0..255, written over `warped.colours`; change [55]: expression weights
         added to the portrait's, turn of the gaze / 20 degrees."""
-        picture, layers = warped.half_size()
-        dynamics = self._read_out.changed(codes.dynamics, change[None])
-        decoded = self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers)
+        decoded = self._decode(warped, codes, place, change[None])
+        light = decoded.light if codes.rest_light is None else decoded.light - codes.rest_light
         left, top, right, bottom = CROP
         person = warped.person[top:bottom, left:right]
         part = warped.colours[:, top:bottom, left:right]
         side = (bottom - top, right - left)
-        part += 255 * person * F.interpolate(decoded.light, size=side, mode="bilinear", align_corners=False)[0]
+        part += 255 * person * F.interpolate(light, size=side, mode="bilinear", align_corners=False)[0]
         maps = torch.cat([decoded.share * decoded.colour * 255, decoded.share], 1)
         maps = F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)[0] * person
         part -= part * maps[3:]

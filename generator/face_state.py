@@ -80,11 +80,13 @@ class PasteState:
 @dataclass(frozen=True)
 class FaceCodes:
     """canonical: [1, 16, 8, 24, 24] appearance in the head's own axes; identity: [1, 64] unit vector; dynamics:
-    [1, 48] of the portrait as it is."""
+    [1, 48] of the portrait as it is; rest_light: [1, 3, 32, 32], what the decoder adds to the portrait at rest, which
+    is taken off every frame: where nothing moves, nothing is added."""
 
     canonical: Tensor
     identity: Tensor
     dynamics: Tensor
+    rest_light: Tensor | None
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from generator.motion_block import MotionBlock
 from generator.rig_fit import RigShape
 from generator.studio.head_model import StudioRig
 from generator.studio.procedural_person import build_person
-from generator.studio.scene import Stage
 from generator.studio.skin_atlas import build_atlas
+from generator.studio.stage import Stage
 from generator.studio.take_sampling import Target, draw_source
 from generator.studio.takes import draw_setting, frame_source, moments_of
 from generator.working_picture import SIZE_PX

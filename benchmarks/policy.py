@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.results_page import commit, hardware
+from benchmarks.results_page import commit, hardware, write_results
 from policy import (
     Authority,
     ConsentTerms,
@@ -152,8 +152,10 @@ def _row(value: float, unit: str, n: int) -> dict[str, Any]:
 
 @click.command(help=__doc__)
 def main() -> None:
-    """Print the rows as JSON."""
-    click.echo(json.dumps(measure(), indent=1))
+    """Print the rows as JSON, and put those of the gate's section into its results file."""
+    rows = measure()
+    click.echo(json.dumps(rows, indent=1))
+    write_results("gate", {name: {**row, "command": "python -m benchmarks.policy"} for name, row in rows.items()})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python -m benchmarks.provenance_goals --only log    one part
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -23,9 +24,10 @@ from typing import Any
 
 import click
 import numpy as np
+from c2pa import Reader
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.provenance import sample_clip, sample_manifest
+from benchmarks.provenance import sample_clip, sample_manifest, sign_sample
 from benchmarks.results_page import Rows, number, write_results
 from provenance import (
     CredentialsReport,
@@ -41,6 +43,7 @@ from provenance import (
     verify_clip,
     verify_log_proof,
 )
+from provenance.engine_settings import EngineSettings
 from vasari.audit_report import make_report
 from vasari.clip_audit import ClipAudit, ClipAuditor
 from vasari.evidence import Evidence, LogEvidence
@@ -141,6 +144,21 @@ def _child(folder: Path) -> None:
     print(
         json.dumps({"seconds": seconds, "cpu_seconds": cpu, "growth_mb": (after.ru_maxrss - before.ru_maxrss) / 1024})
     )
+
+
+def measure_rubric() -> Rows:
+    """The conformance rules that the tests write down, over a manifest as releases carry it."""
+    from tests.provenance.rubric import RULES, broken_rules
+
+    with tempfile.TemporaryDirectory() as name:
+        create_pki(Path(name) / "pki", organisation="Benchmark", now=datetime.now(UTC))
+        identity = SigningIdentity.from_folder(Path(name) / "pki")
+        context = EngineSettings.for_anchors(identity.anchors).context()
+        with Reader("video/mp4", io.BytesIO(sign_sample(identity)), context=context) as reader:
+            (manifest,) = json.loads(reader.crjson())["manifests"]
+    kept = len(RULES) - len(broken_rules(manifest))
+    unit = f"rules kept of {len(RULES)} (as the tests write them down, not the official evaluator)"
+    return {"rubric_true": _row(kept, unit, len(RULES))}
 
 
 ATTACKS = (
@@ -252,7 +270,12 @@ def _row(value: float, unit: str, n: int) -> dict[str, Any]:
     return {"value": value, "unit": unit, "n": n, "command": COMMAND}
 
 
-PARTS: dict[str, Callable[[], Rows]] = {"log": measure_log, "gigabyte": measure_gigabyte, "reports": measure_reports}
+PARTS: dict[str, Callable[[], Rows]] = {
+    "log": measure_log,
+    "gigabyte": measure_gigabyte,
+    "reports": measure_reports,
+    "rubric": measure_rubric,
+}
 
 
 @click.command(help=__doc__)

@@ -34,7 +34,7 @@ from benchmarks.renderer_controls import (
 from benchmarks.renderer_identity import colour_and_shape, identity_rows, measure_identity, network_embedding
 from benchmarks.renderer_reenactment import Lift, measure_reenactment, reenactment_rows
 from benchmarks.renderer_speed import lively_motion, measure_arithmetic, measure_encoding, measure_gpu, measure_speed
-from benchmarks.results_page import Rows, number, write_results
+from benchmarks.results_page import Rows, commit, number, write_results
 from benchmarks.shipped_weights import shipped, shipped_rig
 from generator.face_state import FaceState
 from generator.render import Renderer
@@ -196,6 +196,7 @@ def main(
     clips: int | None, only: tuple[str, ...], dry_run: bool,
 ) -> None:  # fmt: skip
     torch.set_num_threads(1)
+    commit()  # results don't change the commit that they belong to
     of_parts = parts(Sources(data, prototypes, tracks, portraits, exact_people, clips))
     unknown = set(only) - set(of_parts)
     if unknown:

@@ -7,6 +7,7 @@ estimate. Rows of a file are replaced one by one, so that a part can be measured
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -191,8 +192,9 @@ def _cpu_lines() -> list[str]:
         return []
 
 
+@functools.cache
 def commit(root: Path = ROOT) -> str:
-    """Short hash of the measured commit, with a plus sign when files differ from it."""
+    """Short hash of the measured commit, with a plus sign when files differ from it; as at the first call."""
     describe = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"]
     done = subprocess.run(describe, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

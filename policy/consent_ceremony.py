@@ -78,8 +78,10 @@ class Ceremony:
         self._pseudonym = pseudonym
         connection.executescript(SCHEMA)
 
-    def propose(self, terms: ConsentTerms, person: str, credential: Credential, now: datetime) -> ConsentProposal:
-        """Keep a proposal; raises PolicyError for impossible terms, MediaError for no picture."""
+    def propose(
+        self, terms: ConsentTerms, person: str, credential: Credential, *, status: Mapping[str, object], now: datetime
+    ) -> ConsentProposal:
+        """Keep a proposal with its place in the status list; raises PolicyError for impossible terms, MediaError."""
         if not terms.adult:
             raise PolicyError("no proof that the depicted person is 18 or older: consents are for adults only")
         if terms.valid_for > timedelta(days=MAX_LIFE_DAYS):
@@ -109,6 +111,7 @@ class Ceremony:
             "authorization_details": [detail],
             "cnf": {"jkt": terms.researcher_jkt},
             "delegation": {"max_depth": terms.delegation_depth},
+            "status": status,
             "evidence": {"record": f"sha256:{sha256_hex(record)}"},
             "subject": {
                 "adult": terms.adult,
@@ -119,7 +122,7 @@ class Ceremony:
                 "key": credential.public_key,
             },
         }
-        completed(members, PLACEHOLDER, iat=0, status={"status_list": {"idx": 0, "uri": "urn:none"}})
+        completed(members, PLACEHOLDER, iat=0)
         self._connection.execute(
             "INSERT INTO proposals VALUES (?, ?, ?, ?, ?)",
             (jti, person, canonical_json(members).decode(), record, int(now.timestamp())),
@@ -168,13 +171,11 @@ class Ceremony:
         }
 
 
-def completed(
-    members: Mapping[str, object], assertion: Assertion, *, iat: int, status: Mapping[str, object]
-) -> ConsentClaims:
+def completed(members: Mapping[str, object], assertion: Assertion, *, iat: int) -> ConsentClaims:
     """The claims of a signed proposal; raises PolicyError that names each impossible term."""
     subject = members["subject"]
     assert isinstance(subject, dict)
-    whole = {**members, "iat": iat, "status": status, "subject": {**subject, "assertion": assertion.model_dump()}}
+    whole = {**members, "iat": iat, "subject": {**subject, "assertion": assertion.model_dump()}}
     try:
         return parse_claims(ConsentClaims, whole)
     except TokenError as error:

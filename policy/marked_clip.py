@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,7 +30,16 @@ SOUND_RATE = 48_000
 BLOCK_S = 1.0
 RENDER_FRAMES = 4
 RENDER_THREADS = min(4, os.cpu_count() or 1)
+Item = TypeVar("Item")
 STRENGTHS = (1.0, 1.5, 2.2)
+
+
+class Watched(Protocol):
+    """Hands items on, and raises in between when the job shall stop."""
+
+    def __call__(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items."""
+        ...
 
 
 class TalkingFace(Protocol):
@@ -169,12 +178,15 @@ class MarksRead:
     audio: Detection
 
 
-def read_marks(clip: BinaryIO, key: MarkKey) -> MarksRead:
-    """Read both marks back out of the encoded file, as anyone with the key would."""
+def read_marks(clip: BinaryIO, key: MarkKey, *, watched: Watched) -> MarksRead:
+    """Read both marks back out of the encoded file, as anyone with the key would.
+
+    Frames and sound go through `watched`, which may stop the reading by raising.
+    """
     clip.seek(0)
-    video = detect_video(read_frames(clip), [key])
+    video = detect_video(watched(read_frames(clip)), [key])
     clip.seek(0)
-    sound = read_audio(clip, sample_rate=SOUND_RATE)
+    sound = watched(read_audio(clip, sample_rate=SOUND_RATE))
     return MarksRead(video, detect_audio(sound, [key], sample_rate=SOUND_RATE))
 
 

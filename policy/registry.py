@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -112,16 +113,15 @@ class Registry:
         if enrolled is None or (enrolled.person, enrolled.key) != (person, credential.public_key):
             raise PolicyError("the depicted person's device is not enrolled for this name; enrol it first")
         with transaction(self._connection):
-            return self._ceremony.propose(terms, person, credential, now)
+            status = {"status_list": {"idx": self._free_index("consent"), "uri": self.list_uri("consent")}}
+            return self._ceremony.propose(terms, person, credential, status=status, now=now)
 
     def accept_consent(self, jti: str, assertion: Assertion, now: datetime) -> ConsentClaims:
         """Sign and keep a proposed consent that the person signed; raises TokenError, UnknownTokenError."""
         with transaction(self._connection):
             person, members, record = self._ceremony.take(jti, now)
             signer = self.subjects.verify(assertion, challenge=challenge_of(members), party=self._site.relying_party)
-            index = self._free_index("consent")
-            status = {"status_list": {"idx": index, "uri": self.list_uri("consent")}}
-            claims = completed(members, assertion, iat=int(now.timestamp()), status=status)
+            claims = completed(members, assertion, iat=int(now.timestamp()))
             if signer.person != person or not same(signer.key, claims.subject.key):
                 raise TokenError("other_subject", "the device that signed is another person's")
             self._keep("consent", claims, sign_consent(claims, self._keys["consent"]), now)
@@ -281,10 +281,13 @@ class Registry:
 
     def _keep(self, kind: Kind, claims: ConsentClaims | AccreditationClaims, token: str, now: datetime) -> None:
         index = claims.status.status_list.idx
-        self._connection.execute(
-            "INSERT INTO tokens VALUES (?, ?, ?, 0, ?, ?, '')",
-            (claims.jti, kind, index, token, int(now.timestamp())),
-        )
+        try:
+            self._connection.execute(
+                "INSERT INTO tokens VALUES (?, ?, ?, 0, ?, ?, '')",
+                (claims.jti, kind, index, token, int(now.timestamp())),
+            )
+        except sqlite3.IntegrityError as error:
+            raise PolicyError("its place in the status list was taken meanwhile; make a new proposal") from error
 
     @staticmethod
     def _issued(kind: Kind, row: tuple[str, str, int, int]) -> IssuedToken:

@@ -11,7 +11,7 @@ import hashlib
 import math
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -35,6 +35,7 @@ from policy.keys import thumbprint
 from policy.locked_memory import guard_process
 from policy.marked_clip import (
     STRENGTHS,
+    Item,
     Mark,
     MarksRead,
     Performance,
@@ -53,6 +54,8 @@ from provenance import ClipManifest, ProvenanceError, clip_fingerprint, sign_cli
 from watermark import Payload, WatermarkError
 
 RENEW_EVERY = timedelta(minutes=1)
+LOOK_EVERY = timedelta(seconds=1)
+"""A withdrawal stops a running job within 5 s, whatever step it is at."""
 FINGERPRINT_SIDE_PX = 256
 
 Progress = Callable[[int, int], None]
@@ -211,7 +214,7 @@ class _Job:
                 on_block=lambda done: self._after_block(done, frames, progress),
             )
             self._stages.done("generated")
-            marks = read_marks(plain, mark.key)
+            marks = read_marks(plain, mark.key, watched=self._watched)
             self._renew()
             self._stages.done("read back")
             video_good, audio_good = reads_as(marks.video, mark), reads_as(marks.audio, mark)
@@ -275,7 +278,7 @@ class _Job:
         authority, now = self._authority, self._authority.clock()
         clip_sha256 = _file_sha256(signed)
         signed.seek(0)
-        fingerprint = clip_fingerprint(read_frames(signed, max_side_px=FINGERPRINT_SIDE_PX))
+        fingerprint = clip_fingerprint(self._watched(read_frames(signed, max_side_px=FINGERPRINT_SIDE_PX)))
         assert self._decision.manifest_id is not None
         authority.repository.store(
             self._decision.manifest_id, store, clip_sha256=clip_sha256, fingerprint=fingerprint, created_at=now
@@ -341,6 +344,16 @@ class _Job:
         self._renew()
         if progress:
             progress(done, frames)
+
+    def _watched(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, with a look at the consent every second of them: long steps stop as soon as blocks do."""
+        looked_at = self._authority.clock()
+        for item in items:
+            now = self._authority.clock()
+            if now - looked_at >= LOOK_EVERY or now < looked_at:
+                self._require_consent()
+                looked_at = now
+            yield item
 
     def _renew(self) -> None:
         """Keep the lease ahead of the work; the longest step between two calls is reading the marks back."""

@@ -42,7 +42,7 @@ def _site_uses(site: SitePolicy, standing: Standing) -> str | None:
 @RULES.rule("site.cooling_off", "Wait until the cooling-off time is over; the depicted person may think again.")
 def _site_cooling_off(site: SitePolicy, consent: ConsentClaims, now: datetime) -> str | None:
     wait_s = site.limits.cooling_off_s
-    age_s = int(now.timestamp()) - consent.iat
+    age_s = int(now.timestamp()) - max(consent.iat, consent.subject.proposed_at)  # the person signed the second
     if wait_s is not None and age_s < wait_s:
         return f"The consent is {age_s} s old, this site waits {wait_s} s."
     return None

@@ -1,9 +1,9 @@
 """What the depicted person is shown and signs: a statement made of the consent's own claims.
 
-The statement is the canonical JSON of every claim that exists before the person acts (all but `iat`,
-`status` and the signature itself). Its SHA-256 is the WebAuthn challenge, so gate and auditor rebuild it
-from the token alone. It holds the hash of `notice_text`, the plain words on the person's screen, which
-are rebuilt from the claims too: what was signed is what was shown.
+The statement is the canonical JSON of every claim but `iat` and the signature itself, the place in the status list
+included: a withdrawn consent can't be issued again at another place. Its SHA-256 is the WebAuthn challenge, so gate and
+auditor rebuild it from the token alone. It holds the hash of `notice_text`, the plain words on the person's screen,
+which are rebuilt from the claims too: what was signed is what was shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from policy.strict_jws import utc_text
 
 STATEMENT_LABEL = "vasari consent statement v1"
 NOTICE_LANGUAGE = "en"
-AFTER_THE_ACT = frozenset({"iat", "status"})
+AFTER_THE_ACT = frozenset({"iat"})
 
 VOICES: Mapping[str, str] = {
     "any": "",

@@ -1,5 +1,6 @@
 """The measuring devices of the renderer find what was put in, on landmarks and pictures whose truth is known."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from benchmarks.exact_people import exact_people
 from benchmarks.face_read_out import (
     CONTROLS,
     EYE_CORNERS,
@@ -26,6 +28,7 @@ from benchmarks.renderer_identity import identity_rows, roc_area
 from benchmarks.renderer_reenactment import Scores, psnr_db, reenactment_rows
 from benchmarks.renderer_speed import ArithmeticCount, reference_network
 from generator.face_landmarks import IRIS_CENTRE, LID_LOWER, LID_UPPER
+from generator.motion_block import MotionBlock
 from generator.rig_fit import FOCAL, RigShape
 
 SMALL_RIG = Path(__file__).resolve().parents[1] / "generator" / "fixtures" / "render_small.safetensors"
@@ -212,3 +215,16 @@ def test_arithmetic_is_counted_as_two_operations_per_multiply_add() -> None:
     with ArithmeticCount() as count, torch.inference_mode():
         nn.functional.grid_sample(torch.zeros(1, 3, 8, 8), torch.zeros(1, 10, 10, 2), align_corners=False)
     assert count.flop == 100 * (3 * 8 + 20)
+
+
+@pytest.mark.slow
+def test_studio_people_are_the_source_at_rest_and_turn_as_asked() -> None:
+    rig = Path(os.environ.get("VASARI_DATA", "missing")) / "rig"
+    if not rig.is_dir():
+        pytest.skip("VASARI_DATA names no folder with rig/")
+    ((source, draw),) = exact_people(rig, 1, seed=5)
+    block = MotionBlock.join([MotionBlock.still(1), MotionBlock.still(1)])
+    block.pose[1, 0] = 15
+    still, turned = draw(block)
+    assert torch.equal(still, source)
+    assert (turned.float() - source).abs().mean() > 1

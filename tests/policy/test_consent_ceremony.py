@@ -51,6 +51,16 @@ def test_a_stolen_registry_key_alone_makes_no_consent(simulator: GateSimulator) 
     assert rules_of(simulator, sign(own, typ="consent+jwt", key=stolen)) == {"consent.subject_not_enrolled"}
 
 
+def test_a_stolen_registry_key_does_not_bring_a_withdrawn_consent_back(simulator: GateSimulator) -> None:
+    """The same statement and signature, at another place of the status list and with a newer date."""
+    consent = simulator.consent()
+    simulator.authority.withdraw(jti_of(consent))
+    members = members_of(consent)
+    members["status"]["status_list"]["idx"] ^= 1
+    again = sign(members, typ="consent+jwt", key=simulator.authority._keys["registry"])
+    assert rules_of(simulator, again) == {"consent.not_signed_by_subject"}
+
+
 def test_a_proposal_is_taken_once_and_in_time(simulator: GateSimulator) -> None:
     authority, device = simulator.authority, simulator.device
     proposal = authority.propose_consent(simulator.terms(), device.credential)

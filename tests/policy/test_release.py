@@ -10,13 +10,23 @@ import json
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import torch
 
 from media import probe, read_audio, read_frames
-from policy import Authority, Decision, Framing, GenerationRequest, OutputError, Refused, ReleaseError, release
+from policy import (
+    Authority,
+    Decision,
+    Framing,
+    GenerationRequest,
+    OutputError,
+    Refused,
+    ReleaseError,
+    marked_clip,
+    release,
+)
 from policy.canonical import sha256_hex
 from provenance import verify_clip
 from tests.policy import child_process
@@ -171,6 +181,33 @@ def test_a_withdrawal_stops_a_running_job(simulator: GateSimulator, folder: Path
     assert len(after) == 1
     assert events(simulator.authority)[-2:] == ["job.stopped", "use.refunded"]
     assert_nothing_left(simulator, folder, consent)
+
+
+def test_a_withdrawal_stops_the_reading_back_and_the_fingerprint_too(
+    simulator: GateSimulator, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These steps see every frame again; on a long clip each takes longer than a withdrawal may."""
+    for stage, part in (("generated", "detect_video"), ("verified", "clip_fingerprint")):
+        consent, seen = simulator.consent(), []
+        module = marked_clip if part == "detect_video" else release
+
+        def count(frames: Any, *rest: Any, seen: list[int] = seen) -> NoReturn:
+            for _ in frames:
+                seen.append(1)
+                simulator.clock.advance(seconds=1)
+            raise AssertionError("read to the end")
+
+        def act(now: str, stage: str = stage, consent: str = consent) -> None:
+            if now == stage:
+                simulator.authority.withdraw(jti_of(consent))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, part, count)
+            with pytest.raises(Refused, match="withdrawn while"):
+                simulator.pipeline().release(simulator.request(consent), folder / "clip.mp4", on_stage=act)
+        assert len(seen) <= 2
+        assert simulator.used(consent) == 0
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt(), OSError(28, "No space left")])

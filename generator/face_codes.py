@@ -15,12 +15,12 @@ from generator.face_networks import (
     CROP,
     READ_OUT,
     AppearanceEncoder,
-    Decoded,
     Decoder,
     DynamicsReadOut,
     HeadPlace,
     IdentityEncoder,
     MotionEncoder,
+    spread,
     to_canonical,
 )
 from generator.face_state import FaceCodes
@@ -89,29 +89,24 @@ class FaceNetworks:
         canonical = to_canonical(self._appearance(picture, layers), place).to(self._dtype)
         codes = FaceCodes(canonical, self._identity(small), self._motion(small).dynamics, None)
         change = torch.zeros(1, READ_OUT, device=picture.device)
-        return replace(codes, rest_light=self._decode(at_rest, codes, place, change).light)
+        return replace(codes, rest_light=self._decode(at_rest, codes, place, change))
 
-    def _decode(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> Decoded:
+    def _decode(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> Tensor:
         picture, layers = warped.half_size()
         dynamics = self._read_out.changed(codes.dynamics, change)
-        decoded: Decoded = self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers)
-        return decoded
+        return torch.as_tensor(self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers))
 
     @torch.inference_mode()
     def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> Tensor:
         """Colours float32 [3, 512, 512] in 0..255, written over `warped.colours`; change [55]: expression weights
         added to the portrait's, turn of the gaze / 20 degrees."""
-        decoded = self._decode(warped, codes, place, change[None])
-        light = decoded.light if codes.rest_light is None else decoded.light - codes.rest_light
+        light = self._decode(warped, codes, place, change[None])
+        if codes.rest_light is not None:
+            light = light - codes.rest_light
         left, top, right, bottom = CROP
-        person = warped.person[top:bottom, left:right]
-        part = warped.colours[:, top:bottom, left:right]
-        side = (bottom - top, right - left)
-        part += 255 * person * F.interpolate(light, size=side, mode="bilinear", align_corners=False)[0]
-        maps = torch.cat([decoded.share * decoded.colour * 255, decoded.share], 1)
-        maps = F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)[0] * person
-        part -= part * maps[3:]
-        part += maps[:3]
+        person = F.avg_pool2d(warped.person[None, None, top:bottom, left:right], 2)
+        added = F.interpolate(spread(light, person), scale_factor=2.0, mode="bilinear", align_corners=False)[0]
+        warped.colours[:, top:bottom, left:right] += 255 * added
         return warped.colours
 
 

@@ -6,7 +6,7 @@
 Codes are swapped inside a person, after VASA-1: appearance and identity come from any frame of a take, pose and
 dynamics from the frame to be drawn; half of the dynamics codes are read from that frame, half come from its numbers.
 Losses: shade (pixels averaged over the size of the map of light, so that a warp that is a pixel off is not answered
-with blur), pixels in openings, features of the motion encoder, the same result whichever frame the appearance came from
+with blur), features of the motion encoder, the same result whichever frame the appearance came from
 (`consistency`), and the source's identity kept when another person's dynamics drive it (`cross_identity`). Stops and
 resumes like the encoders' training.
 """
@@ -27,12 +27,12 @@ from tqdm import tqdm
 from generator.face_networks import (
     CODE_PX,
     AppearanceEncoder,
-    Decoded,
     Decoder,
     DynamicsReadOut,
     HeadPlace,
     IdentityEncoder,
     MotionEncoder,
+    spread,
     to_canonical,
 )
 from generator.training.resumable import ResumableRun
@@ -168,9 +168,11 @@ class Networks:
         with torch.autocast("cpu", torch.bfloat16):
             return self.motion(small(pictures)).dynamics.float()
 
-    def decode(self, canonical: Tensor, dynamics: Tensor, identity: Tensor, batch: Batch) -> Decoded:
+    def draw(self, canonical: Tensor, dynamics: Tensor, identity: Tensor, batch: Batch) -> Tensor:
+        """[N, 3, 192, 192]: the warped pixels with what the decoder adds."""
         with torch.autocast("cpu", torch.bfloat16):
-            return self.decoder(canonical, batch.place, dynamics, identity, batch.warped, batch.layers)
+            light = self.decoder(canonical, batch.place, dynamics, identity, batch.warped, batch.layers)
+        return batch.warped + spread(light.float(), batch.layers[:, 1:])
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Of the motion encoder, its three finest resolutions."""
@@ -198,11 +200,8 @@ def losses(nets: Networks, batch: Batch, rng: torch.Generator, step: int) -> dic
     mixed = torch.where(from_other[:, None, None, None, None], second, canonical)
     read = torch.rand(len(batch.owner), 1, generator=rng) < 0.5
     dynamics = torch.where(read, nets.dynamics_of(batch.target), by_numbers(nets, batch))
-    decoded = nets.decode(mixed[batch.owner], dynamics, identity[batch.owner], batch)
-    made = decoded.over(batch.warped)
-    opened = F.max_pool2d(batch.layers[:, :1], 5, stride=1, padding=2) * batch.weight
+    made = nets.draw(mixed[batch.owner], dynamics, identity[batch.owner], batch)
     shade = F.avg_pool2d((made - batch.target) * batch.weight, 6).abs()
-    fine = (made - batch.target).abs() * opened
     seen, wanted = nets.features(made), nets.features(batch.target)
     known = F.avg_pool2d((batch.weight > 0).float(), 2)
     perceptual = made.new_zeros(())
@@ -211,15 +210,14 @@ def losses(nets: Networks, batch: Batch, rng: torch.Generator, step: int) -> dic
         perceptual = perceptual + ((ours - real).abs() * at).mean() / real.abs().mean()
     parts = {
         "shade": 6.0 * shade.mean(),
-        "openings": 3.0 * fine.sum() / opened.sum().clamp(min=1),
         "perceptual": 0.12 * perceptual,
     }
     if step % 4 == 0:
-        twin = nets.decode(second[batch.owner], dynamics, identity[batch.owner], batch).over(batch.warped)
+        twin = nets.draw(second[batch.owner], dynamics, identity[batch.owner], batch)
         parts["consistency"] = 3.0 * ((twin - made.detach()).abs() * batch.weight).mean()
     if step % 4 == 2:
         swapped = dynamics.roll(len(dynamics) // 2, 0)
-        driven = nets.decode(canonical[batch.owner], swapped, identity[batch.owner], batch).over(batch.warped)
+        driven = nets.draw(canonical[batch.owner], swapped, identity[batch.owner], batch)
         with torch.autocast("cpu", torch.bfloat16):
             kept = nets.identity(small(driven)).float()
         parts["cross_identity"] = 0.15 * (1 - (kept * identity[batch.owner]).sum(1)).mean()
@@ -244,7 +242,7 @@ def errors(nets: Networks, examples: list[Example]) -> dict[str, float]:
         canonical = nets.canonical(batch.portrait, batch.portrait_layers, batch.portrait_place)
         identity = nets.identity_of(batch.portrait)
         dynamics = by_numbers(nets, batch)
-        made = nets.decode(canonical[batch.owner], dynamics, identity[batch.owner], batch).over(batch.warped)
+        made = nets.draw(canonical[batch.owner], dynamics, identity[batch.owner], batch)
         for column, where in enumerate((batch.weight > 0.6, batch.weight > 1.5)):
             counts[column] += where.sum() * 3
             for row, picture in enumerate((batch.warped, made.clamp(0, 1))):
@@ -265,6 +263,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=3, help="frames per portrait and step")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--check", type=int, default=200)
+    parser.add_argument("--start", type=Path, help="weights to begin with: average.safetensors of another run")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -275,6 +274,10 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     nets = Networks(args.encoders)
+    if args.start:
+        for name, net in nets.trained().items():
+            own = load_file(args.start).items()
+            net.load_state_dict({k.removeprefix(f"{name}."): v for k, v in own if k.startswith(f"{name}.")})
     run = ResumableRun(nets.trained(), args.out, rate=args.rate, steps=args.steps, seed=args.seed)
     known, new = (load_examples(args.takes, args.priors, split, args.limit) for split in ("train", "test"))
     print(f"{len(known)} takes to train on, {len(new)} to test on, from step {run.step}", flush=True)

@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(folder: Path, steps: int, **more: object) -> argparse.Namespace:
     shared = {"takes": folder / "takes", "steps": steps, "rate": 1e-3, "check": 2, "limit": None, "threads": 1}
-    return argparse.Namespace(**shared, seed=1, **more)
+    return argparse.Namespace(**shared, seed=1, start=None, **more)
 
 
 def encoder_settings(folder: Path, what: str, steps: int) -> argparse.Namespace:

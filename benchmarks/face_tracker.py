@@ -1,8 +1,8 @@
 """Our own face landmarks (the motion encoder's) beside mediapipe's, on portraits nobody was trained on.
 
-    python -m benchmarks.face_tracker --data FOLDER [--portraits 60] [--takes FOLDER]
+    python -m benchmarks.face_tracker --data FOLDER --networks FILE [--portraits 60] [--takes FOLDER]
 
-FOLDER holds `portraits/`. A portrait has no true landmarks, so each tracker is held against itself: landmarks of the
+FOLDER holds `portraits/`; FILE is a checkpoint of `generator.training.join_face_networks`. A portrait has no true landmarks, so each tracker is held against itself: landmarks of the
 mirrored picture, mirrored back, against those of the picture, in percent of the distance between the outer corners of
 the eyes (median over 468 points, then mean over portraits). With `--takes` (studio frames of the split "test") both are
 also held against exact landmarks. mediapipe finds the face for both.
@@ -20,11 +20,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks.interval import mean_interval
 from benchmarks.results_page import Rows, number, write_results
-from benchmarks.shipped_weights import shipped
 from generator.face_networks import CODE_PX, CROP, MotionEncoder
 from generator.working_picture import SIZE_PX, square_around
 from media import find_faces, read_portrait
@@ -34,11 +34,14 @@ Array = NDArray[np.float32]
 Tracker = Callable[[torch.Tensor], Array]
 
 
-def shipped_encoder() -> MotionEncoder:
-    """The one of the released checkpoint."""
-    tensors, _ = shipped("render")
+def load_encoder(checkpoint: Path) -> MotionEncoder:
+    """Raises `SystemExit` when the checkpoint has no motion encoder."""
+    prefix = "render.motion."
+    own = {k.removeprefix(prefix): t.float() for k, t in load_file(checkpoint).items() if k.startswith(prefix)}
+    if not own:
+        raise SystemExit(f"{checkpoint} has no tensors {prefix}*; join one with generator.training.join_face_networks")
     encoder = MotionEncoder()
-    encoder.load_state_dict({k.removeprefix("motion."): t.float() for k, t in tensors.items() if k[:7] == "motion."})
+    encoder.load_state_dict(own)
     return encoder.eval()
 
 
@@ -113,14 +116,14 @@ def take_errors(trackers: dict[str, Tracker], takes: Path, limit: int) -> dict[s
     return errors
 
 
-def measure(data: Path, portraits: int = 60, takes: Path | None = None) -> Rows:
-    trackers: dict[str, Tracker] = {"own": own_tracker(shipped_encoder()), "mediapipe": mediapipe_landmarks}
+def measure(data: Path, networks: Path, portraits: int = 60, takes: Path | None = None) -> Rows:
+    trackers: dict[str, Tracker] = {"own": own_tracker(load_encoder(networks)), "mediapipe": mediapipe_landmarks}
     paths = sorted((data / "portraits").glob("*.jpg"))
     chosen = [paths[i] for i in np.random.default_rng(7).permutation(len(paths))[:portraits]]
     pictures = [p for p in map(read_portrait, chosen) if find_faces(p)]
     order = mirror_order(np.stack([upright(mediapipe_landmarks(p)) for p in pictures]))
     rows: Rows = {}
-    command = "python -m benchmarks.face_tracker --data FOLDER"
+    command = "python -m benchmarks.face_tracker --data FOLDER --networks FILE"
     unit = "% of the eye distance, median of 468 points, mean"
     for name, find in trackers.items():
         values = np.array([mirror_error_pct(find, p, order) for p in tqdm(pictures, disable=not sys.stderr.isatty())])
@@ -138,11 +141,12 @@ def measure(data: Path, portraits: int = 60, takes: Path | None = None) -> Rows:
 
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--networks", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--portraits", type=int, default=60, show_default=True)
 @click.option("--takes", type=click.Path(exists=True, file_okay=False, path_type=Path), help="folder of studio takes")
-def main(data: Path, portraits: int, takes: Path | None) -> None:
+def main(data: Path, networks: Path, portraits: int, takes: Path | None) -> None:
     torch.set_num_threads(1)
-    rows = measure(data, portraits, takes)
+    rows = measure(data, networks, portraits, takes)
     write_results("renderer", rows)
     for key, row in rows.items():
         click.echo(f"{key:40s} {number(row['value']):>10s} {row['unit']}")

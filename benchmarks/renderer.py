@@ -19,6 +19,7 @@ import click
 import cv2
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.exact_people import measure_exact
@@ -68,6 +69,7 @@ class Sources:
     portraits: int = 40
     exact_people: int = 16
     clips: int | None = None
+    networks: Path | None = None
 
 
 def a_renderer(device: str = "cpu") -> Renderer:
@@ -93,7 +95,7 @@ def parts(sources: Sources) -> Parts:
             measure_reenactment(renderer, data / "grid", clips=sources.clips, tracks=sources.tracks, lift=lift)
         )
         known["controls"] = lambda: _controls(renderer, data / "portraits", sources.portraits)
-        known["identity"] = lambda: _identity(renderer, data / "portraits", sources.portraits)
+        known["identity"] = lambda: _identity(renderer, data / "portraits", sources.portraits, sources.networks)
         known["device"] = lambda: _device(data / "rig", sources.exact_people)
     return known
 
@@ -130,9 +132,12 @@ def _controls(renderer: Renderer, folder: Path, count: int) -> Rows:
     return pose_rows(measured) | gaze_rows(measured) | leakage_rows(measured)
 
 
-def _identity(renderer: Renderer, folder: Path, count: int) -> Rows:
-    """With the shipped identity network; without one, by a stand-in and under its name."""
-    embed, key = network_embedding(shipped("render")[0]), "identity_auc"
+def _identity(renderer: Renderer, folder: Path, count: int, networks: Path | None) -> Rows:
+    """With a trained identity network: of `networks`, else the shipped one; without any, by a stand-in and under its
+    name."""
+    tensors = load_file(networks) if networks else shipped("render")[0]
+    own = {name.removeprefix("render."): tensor for name, tensor in tensors.items()}
+    embed, key = network_embedding(own), "identity_auc"
     if embed is None:
         embed, key = colour_and_shape, "identity_auc_colour_and_shape"
     return identity_rows(*measure_identity(embed, _drawer(renderer), held_out_portraits(folder, count)), key)
@@ -188,16 +193,21 @@ def measure_exactness(renderer: Renderer, face: FaceState, frames: int = 24) -> 
 @click.option("--exact-people", default=16, show_default=True, help="Studio people that check the device.")
 @click.option("--clips", type=int, help="Only the first N clips.")
 @click.option(
+    "--networks",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Checkpoint with identity network, of generator.training.join_face_networks.",
+)
+@click.option(
     "--only", multiple=True, help="speed, exactness, gpu, reenactment, controls, identity, device; others keep."
 )
 @click.option("--dry-run", is_flag=True, help="Print, write nothing.")
 def main(
     data: Path | None, prototypes: Path | None, tracks: Path | None, portraits: int, exact_people: int,
-    clips: int | None, only: tuple[str, ...], dry_run: bool,
+    clips: int | None, networks: Path | None, only: tuple[str, ...], dry_run: bool,
 ) -> None:  # fmt: skip
     torch.set_num_threads(1)
     commit()  # results don't change the commit that they belong to
-    of_parts = parts(Sources(data, prototypes, tracks, portraits, exact_people, clips))
+    of_parts = parts(Sources(data, prototypes, tracks, portraits, exact_people, clips, networks))
     unknown = set(only) - set(of_parts)
     if unknown:
         raise click.BadParameter(f"can't measure {', '.join(sorted(unknown))} here; there are {', '.join(of_parts)}")

@@ -104,8 +104,8 @@ class FaceNetworks:
         if codes.rest_light is not None:
             light = light - codes.rest_light
         left, top, right, bottom = CROP
-        person = F.avg_pool2d(warped.person[None, None, top:bottom, left:right], 2)
-        added = F.interpolate(spread(light, person), scale_factor=2.0, mode="bilinear", align_corners=False)[0]
+        layers = warped.half_size()[1]
+        added = F.interpolate(spread(light, layers), scale_factor=2.0, mode="bilinear", align_corners=False)[0]
         warped.colours[:, top:bottom, left:right] += 255 * added
         return warped.colours
 

@@ -172,7 +172,7 @@ class Networks:
         """[N, 3, 192, 192]: the warped pixels with what the decoder adds."""
         with torch.autocast("cpu", torch.bfloat16):
             light = self.decoder(canonical, batch.place, dynamics, identity, batch.warped, batch.layers)
-        return batch.warped + spread(light.float(), batch.layers[:, 1:])
+        return batch.warped + spread(light.float(), batch.layers)
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Of the motion encoder, its three finest resolutions."""

@@ -2,10 +2,11 @@
 
     python -m benchmarks.face_tracker --data FOLDER --networks FILE [--portraits 60] [--takes FOLDER]
 
-FOLDER holds `portraits/`; FILE is a checkpoint of `generator.training.join_face_networks`. A portrait has no true landmarks, so each tracker is held against itself: landmarks of the
-mirrored picture, mirrored back, against those of the picture, in percent of the distance between the outer corners of
-the eyes (median over 468 points, then mean over portraits). With `--takes` (studio frames of the split "test") both are
-also held against exact landmarks. mediapipe finds the face for both.
+FOLDER holds `portraits/`; FILE is a checkpoint of `generator.training.join_face_networks`. A portrait has no true
+landmarks, so each tracker is held against itself: landmarks of the mirrored picture, mirrored back, against those of
+the picture, in percent of the distance between the outer corners of the eyes (median over 468 points, then mean over
+portraits). With `--takes` (studio frames of the split "test") both are also held against exact landmarks. mediapipe
+finds the face for both.
 """
 
 from __future__ import annotations

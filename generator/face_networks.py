@@ -197,8 +197,10 @@ RIM_PX = 13  # of the half-size crop: towards the person's outline light fades o
 
 
 def spread(light: Tensor, layers: Tensor) -> Tensor:
-    """Light [B, 3, 32, 32] and the layers [B, 2, 192, 192] -> what is added, [B, 3, 192, 192] in -0.25..0.25; nothing in
-    openings, and nothing at the person's outline, where background and head change places."""
+    """Light [B, 3, 32, 32] and the layers [B, 2, 192, 192] -> what is added, [B, 3, 192, 192] in -0.25..0.25.
+
+    Nothing is added in openings, nor at the person's outline, where background and head change places.
+    """
     opened, person = layers[:, :1], layers[:, 1:]
     inner = F.avg_pool2d(person, RIM_PX, stride=1, padding=RIM_PX // 2, count_include_pad=False)
     inner = (2 * inner - 1).clamp(0, 1) * person * (1 - opened)

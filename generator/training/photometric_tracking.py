@@ -51,18 +51,28 @@ def track(
     *,
     rounds: int = 6,
     renew_every: int = 4,
+    passes: int = 2,
 ) -> MotionBlock:
-    """Motion of `frames` uint8 [T, 3, 512, 512] with landmarks [T, >=468, 2] px, from the motion `start`."""
+    """Motion of `frames` uint8 [T, 3, 512, 512] with landmarks [T, >=468, 2] px, from the motion `start`.
+
+    Passes go through the clip forwards and backwards in turn: a frame that was caught in a wrong mouth gets a second
+    chance from its other neighbour.
+    """
     starts = _parameters(start)
-    slopes: Tensor | None = None
-    found: list[Tensor] = []
-    for index, frame in enumerate(frames):
-        fit = _Fit(renderer, face, _sight(frame, landmarks[index], face), starts[index])
-        parameters = fit.best([starts[index], *found[-1:], *_mixed(starts[index], found[-1:])])
-        if slopes is None or index % renew_every == 0:
-            slopes = fit.slopes(parameters)
-        found.append(fit.descend(parameters, slopes, rounds))
-    return _motion(torch.stack(found))
+    found = starts.clone()
+    for turn in range(passes):
+        slopes: Tensor | None = None
+        before: list[Tensor] = []
+        order = range(len(frames)) if turn % 2 == 0 else range(len(frames) - 1, -1, -1)
+        for count, index in enumerate(order):
+            fit = _Fit(renderer, face, _sight(frames[index], landmarks[index], face), starts[index])
+            candidates = [found[index], starts[index], *before, *_mixed(starts[index], before)]
+            parameters = fit.best(candidates)
+            if slopes is None or count % renew_every == 0:
+                slopes = fit.slopes(parameters)
+            found[index] = fit.descend(parameters, slopes, rounds)
+            before = [found[index]]
+    return _motion(found)
 
 
 class _Fit:
@@ -140,7 +150,7 @@ def _mixed(start: Tensor, before: list[Tensor]) -> list[Tensor]:
 def _sight(frame: Tensor, landmarks: NDArray[np.float32], face: FaceState) -> Sight:
     points = landmarks[:468, :2]
     lips = points[[*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]]
-    weight = _hull(points, 9) + 6.0 * _hull(lips, 13)
+    weight = _hull(points, 9) + 10.0 * _hull(lips, 13)
     pixels = F.avg_pool2d(frame.float()[None], REDUCTION)[0]
     down = torch.tensor(face.mouth.down)
     gap = torch.from_numpy(points[list(LIPS_INNER_LOWER)] - points[list(LIPS_INNER_UPPER)]).float() @ down

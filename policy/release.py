@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
@@ -46,7 +46,7 @@ from policy.marked_clip import (
 )
 from policy.media_facts import MAX_PORTRAIT_PX
 from policy.media_types import audio_media_type, portrait_media_type
-from policy.request import OUTPUT_FPS, GenerationRequest, RequestFacts
+from policy.request import OUTPUT_FPS, Controls, GenerationRequest, RequestFacts
 from policy.seal import open_sealed
 from policy.stages import OnStage, Stages
 from policy.status_list import TokenStatus
@@ -200,7 +200,7 @@ class _Job:
         """Generate, encode, read the marks back; stronger where one can't be read, then no release."""
         assert self._decision.manifest_id is not None
         payload, frames = Payload(self._decision.manifest_id), math.ceil(self._decision.duration_s * OUTPUT_FPS)
-        controls = generator.Controls(**self._request.controls.as_members())  # type: ignore[arg-type]
+        controls = performed_controls(self._request.controls)
         video_step = audio_step = 0
         for _ in STRENGTHS:
             mark = Mark(self._authority.mark_key, payload, STRENGTHS[video_step], STRENGTHS[audio_step])
@@ -407,6 +407,15 @@ def _generator_on(device: str) -> MakeTalker:
         return talker
 
     return make
+
+
+def performed_controls(controls: Controls) -> generator.Controls:
+    """The controls of the request as the generator takes them."""
+    wanted: dict[str, Any] = {}
+    for name, value in vars(controls).items():
+        curve = generator.EmotionCurve if name == "emotion" else generator.Curve
+        wanted[name] = curve(value) if isinstance(value, tuple) else value
+    return generator.Controls(**wanted)
 
 
 def _file_sha256(file: BinaryIO) -> str:

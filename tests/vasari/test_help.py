@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import policy
 from vasari import __version__
 from vasari.cli import cli
-from vasari.cli.generate import EMOTIONS
+from vasari.cli.control_options import EMOTIONS
 from vasari.cli.purposes import PURPOSE_IDS
 from vasari.cli.session import Exit
 

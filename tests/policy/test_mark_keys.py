@@ -1,6 +1,5 @@
 """Mark keys rotate without a moment in which one is lost, and read back strictly."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -45,10 +44,10 @@ def test_a_missing_damaged_or_open_key_is_an_error_that_names_the_file(tmp_path:
         read_mark_keys(tmp_path)
     create_mark_key(tmp_path)
     (tmp_path / "mark-123.key").write_bytes(b"short")
-    os.chmod(tmp_path / "mark-123.key", 0o600)
+    (tmp_path / "mark-123.key").chmod(0o600)
     with pytest.raises(KeyFileError, match=r"mark-123\.key: not a mark key"):
         read_mark_keys(tmp_path)
-    os.chmod(tmp_path / "mark-123.key", 0o644)
+    (tmp_path / "mark-123.key").chmod(0o644)
     with pytest.raises(KeyFileError, match="other users can read it"):
         read_mark_keys(tmp_path)
 

@@ -67,7 +67,7 @@ def marks(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         ("plain.mp4", "video", "none", "no_audio", Exit.NOTHING_FOUND),
         ("short.mp4", "video", "too_short", "no_audio", Exit.NOTHING_FOUND),
         ("small.mp4", "video", "too_small", "no_audio", Exit.NOTHING_FOUND),
-        ("cut.mp4", "unreadable", "corrupt", "corrupt", Exit.BAD_MEDIA),
+        ("cut.mp4", "video", "corrupt", "no_audio", Exit.BAD_MEDIA),
         ("text.mp4", "unreadable", "corrupt", "corrupt", Exit.BAD_MEDIA),
         ("frame.png", "still", "found", "no_audio", Exit.OK),
         ("plain.webp", "still", "none", "no_audio", Exit.NOTHING_FOUND),

@@ -20,6 +20,7 @@ from policy.errors import (
     UnknownTokenError,
 )
 from policy.gate import Gate
+from policy.key_ring import KeyRing, Role
 from policy.keys import public_jwk, read_private_key, thumbprint, write_private_key
 from policy.mark_keys import StoredMarkKey
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
@@ -60,6 +61,7 @@ __all__ = [
     "GrantError",
     "IssuedToken",
     "KeyFileError",
+    "KeyRing",
     "OutputError",
     "PolicyError",
     "Receipt",
@@ -68,6 +70,7 @@ __all__ = [
     "ReleasePipeline",
     "RelyingParty",
     "Replay",
+    "Role",
     "SealError",
     "SiteLimits",
     "SitePolicy",

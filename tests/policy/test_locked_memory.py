@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from policy.broker import KeyVault, WorkerKey
+from policy.kek import FileKek
 from policy.locked_memory import LockedBuffer, guard_process, is_guarded, wipe_bytes
 from policy.seal import open_sealed, read_sealed_header
 from tests.policy.conftest import make_weights
@@ -40,6 +41,7 @@ def open_in_child(sealed: Path, vault: KeyVault, digest: str, answer: object) ->
     """The path of a key from vault to tensors, then a search for what is left of it."""
     with vault.unwrap(digest) as key:
         masked = bytes(255 - byte for byte in key.view)
+        copies_in_memory(masked)  # the first search leaves pieces of itself on the heap
         inside = copies_in_memory(masked)
         open_sealed(sealed, key.view)
     answer.put((inside, copies_in_memory(masked)))  # type: ignore[attr-defined]
@@ -52,7 +54,7 @@ def test_no_copy_of_a_content_key_stays_in_memory(tmp_path: Path) -> None:
     kek = tmp_path / "kek"
     kek.write_bytes(os.urandom(32))
     kek.chmod(0o600)
-    vault = KeyVault(kek, tmp_path / "keys.json")
+    vault = KeyVault(FileKek(kek), tmp_path / "keys.json")
     vault.store(digest, content_key)
     answer = SPAWN.Queue()
     child = SPAWN.Process(target=open_in_child, args=(sealed, vault, digest, answer))
@@ -60,8 +62,7 @@ def test_no_copy_of_a_content_key_stays_in_memory(tmp_path: Path) -> None:
     inside, after = answer.get(timeout=60)
     child.join()
     assert inside >= 1  # the search finds a key that is there
-    # What one search itself leaves behind on the heap is not the product's: see how many it makes of its own pattern.
-    assert after <= inside
+    assert after < inside  # what stays is the searches' own pattern on the heap
 
 
 def test_a_wiped_key_cannot_be_read_and_does_not_show() -> None:

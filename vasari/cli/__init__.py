@@ -10,6 +10,7 @@ from vasari.cli.consent_status import erase, record, reinstate, suspend, uses, w
 from vasari.cli.demo import demo
 from vasari.cli.generate import generate
 from vasari.cli.init import init
+from vasari.cli.key import key
 from vasari.cli.log import log
 from vasari.cli.mark import mark
 from vasari.cli.pki import pki
@@ -40,7 +41,7 @@ def cli() -> None:
 
 
 for command in (
-    init, consent, accredit, generate, verify, scan, mark, report, log, policy, pki, serve, client, seal, demo,
+    init, consent, accredit, generate, verify, scan, mark, report, log, policy, pki, key, serve, client, seal, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -1,6 +1,8 @@
 """Who may make a clip, of whom, and how it leaves: tokens, rules, gate, sealed weights, release."""
 
 from policy.authority import Authority, EventReceipt
+from policy.broker_folder import open_broker
+from policy.broker_service import serve_broker
 from policy.canonical import sha256_hex
 from policy.consent_ceremony import ConsentProposal
 from policy.consent_record import ConsentTerms
@@ -82,6 +84,7 @@ __all__ = [
     "TokenStatus",
     "UnknownTokenError",
     "hand_on",
+    "open_broker",
     "public_jwk",
     "read_cases",
     "read_private_key",
@@ -89,6 +92,7 @@ __all__ = [
     "run_cases",
     "script_digest",
     "seal_weights",
+    "serve_broker",
     "sha256_hex",
     "sign_request",
     "thumbprint",

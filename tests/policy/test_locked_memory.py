@@ -93,7 +93,7 @@ def test_no_copy_of_a_content_key_stays_in_memory(tmp_path: Path) -> None:
     answer = SPAWN.Queue()
     child = SPAWN.Process(target=open_in_child, args=(sealed, vault, digest, answer))
     child.start()
-    inside, after = answer.get(timeout=60)
+    inside, after = answer.get(timeout=200)
     child.join()
     assert (inside, after) == (1, 0)
 
@@ -140,5 +140,5 @@ def test_a_guarded_process_is_not_dumpable_and_still_sees_its_own_files() -> Non
     answer = SPAWN.Queue()
     child = SPAWN.Process(target=guarded_child, args=(answer,))
     child.start()
-    assert answer.get(timeout=60) == (False, True, True)
+    assert answer.get(timeout=200) == (False, True, True)
     child.join()

@@ -31,7 +31,7 @@ def show(session: Session) -> None:
     Example:
       vasari key show
     """
-    from policy import Authority, thumbprint
+    from policy import Authority, public_jwk, thumbprint
 
     with Authority.open(session.state) as authority:
         ring = authority.key_ring
@@ -39,6 +39,7 @@ def show(session: Session) -> None:
             {
                 "role": role,
                 "kid": thumbprint(ring.signing_key(role)) if role in SIGNING else None,
+                "public": public_jwk(ring.signing_key(role).public_key())["x"] if role in SIGNING else None,
                 "uri": ring.uri(role),
                 "retired": [
                     {"kid": thumbprint(old.public), "retired_at": old.retired_at, "revoked_at": old.revoked_at}
@@ -49,7 +50,10 @@ def show(session: Session) -> None:
         ]
     lines = []
     for row in rows:
-        lines += [styled(row["role"], bold=True), *table([("kid", row["kid"]), ("uri", row["uri"])])]
+        lines += [
+            styled(row["role"], bold=True),
+            *table([("kid", row["kid"]), ("public", row["public"]), ("uri", row["uri"])]),
+        ]
         for old in row["retired"]:
             ended = f"revoked {moment(old['revoked_at'])}" if old["revoked_at"] else "still trusted"
             lines += table([("retired", f"{old['kid']} since {moment(old['retired_at'])}, {ended}")])

@@ -13,7 +13,7 @@ from typing import Final
 from policy.canonical import canonical_json, strict_json_object
 
 LIVE_TYPE: Final = "vasari-live-recording"
-LONGEST_LIVE_S: Final = 86_400
+LONGEST_LIVE_S: Final = 3_600
 _MOST_BYTES: Final = 200
 
 

@@ -1,5 +1,6 @@
 """Who may make a clip, of whom, and how it leaves: tokens, rules, gate, sealed weights, release."""
 
+from media import PcmFormat
 from policy.authority import Authority, EventReceipt
 from policy.broker_folder import open_broker
 from policy.broker_service import serve_broker
@@ -24,6 +25,7 @@ from policy.errors import (
 from policy.gate import Gate
 from policy.key_ring import KeyRing, Role
 from policy.keys import public_jwk, read_private_key, thumbprint, write_private_key
+from policy.live_recording import live_recording
 from policy.mark_keys import StoredMarkKey
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
 from policy.registry import IssuedToken
@@ -34,6 +36,7 @@ from policy.seal import read_sealed_header, seal_weights
 from policy.site_policy import SiteLimits, SitePolicy
 from policy.state_folder import AuthorityRecord
 from policy.status_list import TokenStatus
+from policy.stream_release import LiveInput, StreamReceipt
 from policy.subject_device import Credential, SoftwareAuthenticator, SubjectDevice
 from policy.uses import ConsentUse
 from policy.webauthn import Assertion, RelyingParty
@@ -64,7 +67,9 @@ __all__ = [
     "IssuedToken",
     "KeyFileError",
     "KeyRing",
+    "LiveInput",
     "OutputError",
+    "PcmFormat",
     "PolicyError",
     "Receipt",
     "Refused",
@@ -79,11 +84,13 @@ __all__ = [
     "SoftwareAuthenticator",
     "StateError",
     "StoredMarkKey",
+    "StreamReceipt",
     "SubjectDevice",
     "TokenError",
     "TokenStatus",
     "UnknownTokenError",
     "hand_on",
+    "live_recording",
     "open_broker",
     "public_jwk",
     "read_cases",

@@ -5,8 +5,8 @@
 A window is what the detector judges at once: one stretch of picture, one key, one place of the lattice, one time phase.
 Half of the stretches carry no mark, half carry the mark of another key than the ones tried; all went through H.264 at
 CRF 23. The bound itself needs no measurement: `Detection.log10_false_positive` is proven (watermark/README.md). What is
-measured is that the program keeps to it, and that the pilot, on all 16,384 places of the lattice, is by chance as strong
-as its theory says (`tail_theory`) and not stronger. Both go to WORK/pilot_null.json for the plot.
+measured is that the program keeps to it, and that the pilot, on all 16,384 places of the lattice, is by chance as
+strong as its theory says (`tail_theory`) and not stronger. Both go to WORK/pilot_null.json for the plot.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from benchmarks.watermark import KEY, blocks_of, load, marked, payload_of, strea
 from benchmarks.watermark_attacks import SAVED
 from benchmarks.watermark_material import FPS, clips_below
 from watermark import MarkKey
-from watermark.code import encode
+from watermark.code import CODED_BITS, encode
 from watermark.detection import TagCheck
 from watermark.frame_window import FrameWindow
 from watermark.payload import TAG_BITS, pack
 from watermark.pose_search import Pose, fold, identity_pose, on_lattice, pilot_wave
-from watermark.video_detector import soft_words
+from watermark.video_detector import demodulate, soft_words
 from watermark.video_pattern import SEGMENTS, VideoPattern
 
 COMMAND = "python -m benchmarks.watermark_false_positives --work FOLDER"
@@ -101,6 +101,15 @@ def pilot_strengths(wave_cells: Tensor, key: MarkKey) -> Tensor:
     return surface.abs() / (float(wave_cells.square().sum()) / 2) ** 0.5
 
 
+def word_at_start(stretch: Stretch, key: MarkKey) -> Tensor:
+    """The soft word [512] that `key` reads at the true place and time, with no gate before it."""
+    segments, values = demodulate(stretch.slots, stretch.cells, 0)
+    folded = torch.zeros(SEGMENTS, *values.shape[1:]).index_add_(0, segments % SEGMENTS, values)
+    shares = VideoPattern.of(key).correlate(fold(folded, 0, 0).flatten(1))
+    every = torch.arange(SEGMENTS)
+    return shares[every, :, every].sum(0)
+
+
 def tail_theory(wave_cells: Tensor) -> NDArray[np.float64]:
     """P(z >= edge) for each of EDGES but the last, for random signs on this wave [2, G, G].
 
@@ -128,9 +137,9 @@ def look(stretches: Sequence[Stretch], key: MarkKey, random: np.random.Generator
         if stretch.coded is not None:
             tally.wrong_key_windows += PHASES
             tally.found_by_wrong_key += found
-            for word in words:
-                tally.right_bits += int(((torch.from_numpy(word) > 0) == (stretch.coded > 0)).sum())
-                tally.bits += len(word)
+            if number_ % 8 == 1:
+                tally.right_bits += int(((word_at_start(stretch, key) > 0) == (stretch.coded > 0)).sum())
+                tally.bits += CODED_BITS
         strengths = pilot_strengths(stretch.wave_cells, key).numpy()
         tally.histogram += np.histogram(strengths.clip(0, EDGES[-1] - 1e-6), EDGES)[0]
         tally.theory += tail_theory(stretch.wave_cells) * strengths.size

@@ -17,9 +17,12 @@ from watermark.detection import Detection, TagCheck
 from watermark.errors import WatermarkError
 from watermark.frame_window import reduced_luma
 from watermark.key import MarkKey
-from watermark.pose_search import Pose, fold, on_lattice, search_pose
+from watermark.pilot_fit import fit, strength
+from watermark.pilot_wave import reduced
+from watermark.pose import Pose, fold, identity_matrix, on_lattice
+from watermark.pose_search import search_linear
 from watermark.video_pattern import VideoPattern
-from watermark.visibility import blur, visibility_mask
+from watermark.visibility import blur, received_mask
 
 POSES = 3
 CANDIDATES = 4
@@ -37,10 +40,15 @@ def detect_still(frame: Tensor, keys: Sequence[MarkKey]) -> Detection:
         raise WatermarkError(f"a still must be uint8 [3, H, W], got {frame.dtype} {list(frame.shape)}")
     picture = reduced_luma(frame)
     check, best_z = TagCheck(), 0.0
-    fine = _whitened(picture)
-    wave = torch.stack([fine, torch.zeros_like(fine)])
+    fine = reduced(_whitened(picture)[None])[0]
+    wave = torch.complex(fine, torch.zeros_like(fine))
     for key in keys:
-        for pose in (Pose(), *search_pose(wave, key, best=POSES)):
+        plain = strength(wave, identity_matrix(*fine.shape), 1.0, key)
+        likely = (
+            fit(wave, [h.matrix(sign) for sign in (1, -1)], 1.0, key)
+            for h in search_linear(wave[None], (1.0,), key, best=POSES)
+        )
+        for pose in (plain, *likely):
             best_z = max(best_z, pose.z)
             for word in _soft_words(picture, pose, key):
                 payload = check.read(word.double().numpy(), key)
@@ -58,10 +66,10 @@ def _whitened(picture: Tensor) -> Tensor:
 
 def _soft_words(picture: Tensor, pose: Pose, key: MarkKey) -> list[Tensor]:
     """Soft code words [512] of the likeliest segments, best first."""
-    top, left, cells = on_lattice(picture[None], pose)
+    top, left, cells, seen = on_lattice(picture[None], pose)
     detail = cells - blur(cells, 3)
     deviation = blur(detail.square(), 3).clamp(min=0).sqrt().clamp(min=0.5)
-    weight = (visibility_mask(cells + 128) / deviation).sqrt()
+    weight = (received_mask(cells + 128) / deviation).sqrt() * seen
     torus = fold((detail / deviation).clamp(-2.5, 2.5) * weight, top, left).flatten(1)
     variance = float(torus.square().sum()) / CODED_BITS
     words = VideoPattern.of(key).correlate(torus)[..., 0]

@@ -240,7 +240,7 @@ def measure(
     runs = plan(clips, attacks, share, controls)
     known = {
         Run(one.clip, one.attack, one.marked): one
-        for one in _recorded(work / "outcomes.jsonl")
+        for one in recorded(work / "outcomes.jsonl")
         if one.mark == versions.get(one.attack)
     }
     open_runs = [run for run in runs if run not in known]
@@ -256,7 +256,7 @@ def measure(
     return [known[run] for run in runs]
 
 
-def _recorded(path: Path) -> list[Outcome]:
+def recorded(path: Path) -> list[Outcome]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -41,7 +41,7 @@ from watermark.detection import TagCheck
 from watermark.frame_window import FrameWindow
 from watermark.lattice import GRID, shrink_matrix
 from watermark.payload import TAG_BITS, pack
-from watermark.pose_search import fold
+from watermark.pose import fold
 from watermark.video_detector import WORTH_DECODING, demodulate
 from watermark.video_pattern import SEGMENTS, VideoPattern
 

@@ -90,7 +90,7 @@ def average(clips: Sequence[Path], count: int) -> Averages:
     """
     loaded: dict[Path, Tensor] = {}
     length = AVERAGED_SEGMENTS * SEGMENT_FRAMES
-    total = torch.zeros(AVERAGED_SEGMENTS, 512, 512)
+    total: Tensor | None = None
     random = np.random.default_rng(0)
     per_clip = -(-count // len(clips))
     order = [clips[number // per_clip] for number in range(count)]
@@ -102,7 +102,8 @@ def average(clips: Sequence[Path], count: int) -> Averages:
         luma = luma_of(marked(loaded[path][start : start + length], payload))
         means = luma.unflatten(0, (AVERAGED_SEGMENTS, SEGMENT_FRAMES)).mean(1)
         around = (torch.roll(means, 1, 0) + torch.roll(means, -1, 0)) / 2
-        total += means - around
+        total = means - around if total is None else total + means - around
+    assert total is not None, "no clip to average"
     segments = total / count
     signs = torch.tensor([(-1.0) ** s for s in range(AVERAGED_SEGMENTS)])[1:-1, None, None]
     return Averages(segments, (segments[1:-1] * signs).mean(0) / 2)  # the neighbours carry the other sign

@@ -242,7 +242,8 @@ def trained_autoencoder(path: Path, clips: Sequence[Path]) -> TwinAutoencoder:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=TRAINING_STEPS)
     for _ in progress(range(TRAINING_STEPS), "training the autoencoder"):
         places = [
-            (int(i), *map(int, random.integers(0, 512 - PATCH_PX, 2))) for i in random.integers(0, len(frames), 12)
+            (int(i), *map(int, random.integers(0, min(frames.shape[2:]) - PATCH_PX, 2)))
+            for i in random.integers(0, len(frames), 12)
         ]
         patches = torch.stack([frames[i, :, y : y + PATCH_PX, x : x + PATCH_PX] for i, y, x in places]).float() / 255
         loss = reconstruction_loss(network(patches), patches) + 4 * F.mse_loss(network(patches), patches)

@@ -20,6 +20,7 @@ SEARCH_PX = 128  # short side of the pictures in which the pilot is looked for
 STRETCH = 16  # pictures that are levelled together
 SMOOTH_PX = 9
 LEVEL_PX = 7
+WHITE_BINS = 11
 
 
 def levelled(pictures: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def levelled(pictures: Tensor) -> Tensor:
     small = reduced(pictures)
     small = small - _running_mean(small, PERIOD_SLOTS + 1)
     small -= blur(small, SMOOTH_PX)
-    for part in small.split(STRETCH):
+    for part in torch.split(small, STRETCH):
         level = blur(part.square().mean(0, keepdim=True), LEVEL_PX).clamp(min=0).sqrt()
         part /= level.clamp(min=0.05 * float(level.mean()) + 1e-6)
     return small.clamp_(-4, 4)
@@ -43,6 +44,19 @@ def waves(slots: Tensor, changes: Tensor, speeds: Tensor) -> Tensor:
     flat = changes.flatten(1)
     real, imaginary = angle.cos().float() @ flat, -angle.sin().float() @ flat
     return torch.complex(real, imaginary).reshape(len(speeds), *changes.shape[1:])
+
+
+def white(waves: Tensor) -> Tensor:
+    """Waves complex64 [V, h, w] with every spatial frequency as strong as its surroundings in the spectrum.
+
+    Only then does a sum over the pilot's few frequencies have the spread that chance gives it.
+    """
+    middle = (waves.shape[1] // 2, waves.shape[2] // 2)
+    spectra = torch.roll(torch.fft.fft2(waves), middle, (1, 2))
+    level = blur(spectra.abs().square(), WHITE_BINS).clamp(min=0).sqrt()
+    flat = spectra / level.clamp(min=1e-3 * float(level.mean()) + 1e-9)
+    out: Tensor = torch.fft.ifft2(torch.roll(flat, (-middle[0], -middle[1]), (1, 2)))
+    return out
 
 
 def phase_slots(peak: complex) -> float:
@@ -61,7 +75,7 @@ def reduced(pictures: Tensor) -> Tensor:
         overlap_matrix(torch.arange(n + 1, dtype=torch.float64) * side / n, side)
         for n, side in zip(sides, (height, width), strict=True)
     )
-    return torch.cat([rows @ part @ columns.T for part in pictures.split(64)])
+    return torch.cat([rows @ part @ columns.T for part in torch.split(pictures, 64)])
 
 
 def _running_mean(pictures: Tensor, width: int) -> Tensor:

@@ -65,7 +65,7 @@ class Pose:
     def shown(self) -> float:
         """How much of the original's short side the received short side spans: 1 whole, 0.7 a crop to half the area."""
         a, b, c, d = self.linear
-        return abs(a * d - b * c) ** 0.5 / GRID
+        return float(abs(a * d - b * c) ** 0.5) / GRID
 
     @property
     def stretch(self) -> float:
@@ -141,7 +141,7 @@ def on_lattice(pictures: Tensor, pose: Pose) -> tuple[int, int, Tensor, Tensor]:
                 F.grid_sample(part[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0],
                 SUBSAMPLES,
             )
-            for part in pictures.split(64)
+            for part in torch.split(pictures, 64)
         ]
     )
     return top, left, cells, F.avg_pool2d(seen[None, None], SUBSAMPLES)[0, 0]

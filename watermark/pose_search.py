@@ -112,7 +112,8 @@ def _placed(linear: Tensor, key: MarkKey, short: int) -> Tensor:
 
 def _looked_up(spectrum: Tensor, places: Tensor) -> Tensor:
     flat = torch.cat([spectrum.flatten() - 1, torch.zeros(1)])
-    return torch.take(flat, places).sum(1) / (PILOT_WAVES / 2) ** 0.5
+    scores: Tensor = torch.take(flat, places).sum(1) / (PILOT_WAVES / 2) ** 0.5
+    return scores
 
 
 @lru_cache(maxsize=8)
@@ -142,7 +143,7 @@ def _power(wave: Tensor) -> Tensor:
     height, width = wave.shape
     padded = F.pad(wave, (0, -width % SPECTRUM, 0, -height % SPECTRUM))
     folded = padded.reshape(-(-height // SPECTRUM), SPECTRUM, -(-width // SPECTRUM), SPECTRUM).sum((0, 2))
-    power = torch.fft.fft2(folded).abs().square()
+    power: Tensor = torch.fft.fft2(folded).abs().square()
     return power + torch.roll(power.flip((0, 1)), (1, 1), (0, 1))
 
 

@@ -19,7 +19,7 @@ from watermark.frame_window import SLOTS_PER_SEGMENT, FrameWindow
 from watermark.key import MarkKey
 from watermark.payload import Payload
 from watermark.pilot_fit import fit, rendered, strength
-from watermark.pilot_wave import levelled, phase_slots, waves
+from watermark.pilot_wave import levelled, phase_slots, waves, white
 from watermark.pose import Pose, fold, identity_matrix, on_lattice
 from watermark.pose_search import search_linear
 from watermark.video_pattern import SEGMENTS, VideoPattern
@@ -31,8 +31,9 @@ FULL_LOOKS_S = (10.0, 20.0)  # with the pose search; the last one ends the windo
 WORTH_A_POSE = 4.5  # pilot z below which a searched pose is chance
 WORTH_DECODING = 4.5  # energy of the soft bits over chance, in standard deviations; a readable word has 7
 CANDIDATES = 4  # time phases decoded per pose
+CARRIED_ON = 0.6  # weight of the segment before, against 0.4 of the one after: the best at CRF 38
 SURE_OF_TIME = 6.0  # pilot z below which every time phase is tried at the plain pose
-SURE_OF_POSE = 10.0  # pilot z beyond which no other pose is looked for
+SURE_OF_POSE = 15.0  # pilot z beyond which no other pose is looked for
 SPEEDS = tuple(round(1 + sign * step * 0.016, 3) for step in range(1, 8) for sign in (1, -1))
 
 
@@ -96,7 +97,7 @@ class _Search:
         slots, pictures = window.pictures()
         changes = levelled(pictures)
         plain = identity_matrix(*pictures.shape[1:])
-        wave = waves(slots, changes, torch.ones(1))[0]
+        wave = white(waves(slots, changes, torch.ones(1)))[0]
         for key in self._keys:
             pose = strength(wave, plain, 1.0, key)
             if self._read(slots, pictures, pose, key, blind=pose.z < SURE_OF_TIME):
@@ -135,7 +136,7 @@ def search_poses(slots: Tensor, changes: Tensor, key: MarkKey) -> Iterator[Pose]
     Other speeds are searched only where the speed as made shows no pilot beyond doubt.
     """
     for speeds in ((1.0,), SPEEDS):
-        every = waves(slots, changes, torch.tensor(speeds, dtype=torch.float64))
+        every = white(waves(slots, changes, torch.tensor(speeds, dtype=torch.float64)))
         for hypothesis in search_linear(every, speeds, key):
             wave = every[speeds.index(hypothesis.speed)]
             pose = fit(wave, [hypothesis.matrix(sign) for sign in (1, -1)], hypothesis.speed, key)
@@ -190,8 +191,8 @@ def soft_words(
 def demodulate(slots: Tensor, cells: Tensor, border: float) -> tuple[Tensor, Tensor]:
     """Segment numbers [T] and weighted chip values [T, h, w], segments beginning at slots = border mod 4.
 
-    A segment's mean picture, less the mean of the segments before and after it (still content and
-    what skipped blocks carried over cancel), high-passed, divided by its local deviation, and
+    A segment's mean picture, less a mean of the segments before and after it (still content cancels, and
+    what skipped blocks carried over from before), high-passed, divided by its local deviation, and
     weighted by how much mark that place can hide.
     """
     index = torch.div(slots.double() - border + 1e-6, SLOTS_PER_SEGMENT, rounding_mode="floor").long()
@@ -200,8 +201,8 @@ def demodulate(slots: Tensor, cells: Tensor, border: float) -> tuple[Tensor, Ten
     means /= counts[:, None, None]
     before = torch.cat([means[1:2], means[:-1]])
     after = torch.cat([means[1:], means[-2:-1]])
-    change = means - 0.5 * (before + after)
-    change = change - 0.8 * blur(change, 3)
+    change = means - CARRIED_ON * before - (1 - CARRIED_ON) * after
+    change = change - 0.7 * blur(change, 3)
     deviation = blur(change.square(), 3).clamp(min=0).sqrt().clamp(min=0.5)
     weight = (received_mask(means + 128) / deviation).sqrt()
     return numbers, (change / deviation).clamp(-2.5, 2.5) * weight

@@ -2,7 +2,8 @@
 
 Starts from motion that landmarks gave and improves pose, expression and gaze by damped Gauss-Newton (Levenberg 1944,
 Marquardt 1963; dense alignment after Lucas and Kanade 1981). Derivatives are finite differences of the renderer itself
-and are renewed every few frames. Only the 61 numbers of motion leave: nothing of a frame's pixels.
+and are renewed every few frames, and between by what a frame's own move has changed (Broyden 1965). Only the 61 numbers
+of motion leave: nothing of a frame's pixels.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ FREE = [i for i in range(61) if not (6 <= i < 59 and EXPRESSION_NAMES[i - 6].sta
 STEP = torch.tensor([0.05] * 6 + [0.04] * 55)
 STIFFNESS = torch.tensor([0.2] * 6 + [3.0] * 53 + [1.0] * 2)  # of a parameter against its start, grey levels squared
 LIP_GAP_WEIGHT = 0.04  # grey levels squared per pixel squared
-REDUCTION = 4
+REDUCTION = 2
+LIP_WEIGHT = 20.0  # of a pixel of the lips, in pixels of the face
+LEAST_MOVE = 0.02  # in parameters; shorter ones teach nothing about the derivatives
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def track(
             if slopes is None or count % renew_every == 0:
                 slopes = fit.slopes(parameters)
             found[index] = fit.descend(parameters, slopes, rounds)
+            fit.correct(slopes, parameters, found[index])
             before = [found[index]]
     return _motion(found)
 
@@ -78,6 +82,7 @@ def track(
 class _Fit:
     def __init__(self, renderer: Renderer, face: FaceState, sight: Sight, reference: Tensor) -> None:
         self._renderer, self._face, self._sight, self._reference = renderer, face, sight, reference
+        self._seen = sight.weight[0] > 0
         mouth = face.mouth
         self._opening = torch.zeros(61, mouth.gap_px.shape[0])
         self._opening[EXPRESSION] = mouth.lower_down_px - mouth.upper_down_px  # [53, K] px per weight
@@ -88,12 +93,28 @@ class _Fit:
         return F.avg_pool2d(made.float(), REDUCTION)[0]
 
     def residual(self, parameters: Tensor) -> Tensor:
-        return ((self.picture(parameters) - self._sight.pixels) * self._sight.weight).flatten()
+        """[3 * pixels of the face], weighted."""
+        return self._weighted(self.picture(parameters) - self._sight.pixels)
+
+    def _weighted(self, pictures: Tensor) -> Tensor:
+        """[..., 3, h, w] -> [..., 3 * pixels of the face]."""
+        return (pictures[..., self._seen] * self._sight.weight[0][self._seen]).flatten(-2)
+
+    def correct(self, slopes: Tensor, before: Tensor, after: Tensor) -> None:
+        """In place: along the move of this frame the derivatives are what the picture really did."""
+        move = (after - before)[FREE]
+        length = float(move.square().sum())
+        if length > LEAST_MOVE**2:
+            missed = self.picture(after) - self.picture(before) - torch.tensordot(move, slopes, 1)
+            slopes += (move / length)[:, None, None, None] * missed
 
     def cost(self, residual: Tensor, parameters: Tensor) -> float:
+        """Grey levels squared, mean over the picture; parts without weight count as right."""
         pull = STIFFNESS * (parameters - self._reference) ** 2
         return float(
-            residual.square().mean() + 0.01 * pull.sum() + LIP_GAP_WEIGHT * self._gap(parameters).square().mean()
+            residual.square().sum() / self._sight.pixels.numel()
+            + 0.01 * pull.sum()
+            + LIP_GAP_WEIGHT * self._gap(parameters).square().mean()
         )
 
     def _gap(self, parameters: Tensor) -> Tensor:
@@ -114,14 +135,14 @@ class _Fit:
         return torch.stack(rows)
 
     def descend(self, parameters: Tensor, slopes: Tensor, rounds: int) -> Tensor:
-        jacobian = (slopes * self._sight.weight).flatten(1)
+        jacobian = self._weighted(slopes)
         opening, knots = self._opening[FREE], self._opening.shape[1]
-        curvature = jacobian @ jacobian.T / jacobian.shape[1] + LIP_GAP_WEIGHT * opening @ opening.T / knots
+        curvature = jacobian @ jacobian.T / self._sight.pixels.numel() + LIP_GAP_WEIGHT * opening @ opening.T / knots
         residual = self.residual(parameters)
         cost, damping = self.cost(residual, parameters), 1.0
         for _ in range(rounds):
             pull = 0.01 * STIFFNESS[FREE]
-            downhill = jacobian @ residual / jacobian.shape[1] + pull * (parameters - self._reference)[FREE]
+            downhill = jacobian @ residual / self._sight.pixels.numel() + pull * (parameters - self._reference)[FREE]
             downhill = downhill + LIP_GAP_WEIGHT * opening @ self._gap(parameters) / knots
             for _attempt in range(4):
                 extra = damping * (0.05 * curvature.diagonal() + 0.3 * STIFFNESS[FREE]) + pull
@@ -150,7 +171,7 @@ def _mixed(start: Tensor, before: list[Tensor]) -> list[Tensor]:
 def _sight(frame: Tensor, landmarks: NDArray[np.float32], face: FaceState) -> Sight:
     points = landmarks[:468, :2]
     lips = points[[*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]]
-    weight = _hull(points, 9) + 10.0 * _hull(lips, 13)
+    weight = _hull(points, 9) + LIP_WEIGHT * _hull(lips, 13)
     pixels = F.avg_pool2d(frame.float()[None], REDUCTION)[0]
     down = torch.tensor(face.mouth.down)
     gap = torch.from_numpy(points[list(LIPS_INNER_LOWER)] - points[list(LIPS_INNER_UPPER)]).float() @ down

@@ -4,7 +4,7 @@
 
 Writes TRACKS/<clip>.npz with pose [T, 6], expression [T, 53] and gaze [T, 2] of a `MotionBlock`: all that the renderer
 gets of a frame. Starts from the landmark tracks of the data set; the method is in
-`generator.training.photometric_tracking`. About a minute and a half per clip on one core; finished clips are kept.
+`generator.training.photometric_tracking`. About two minutes per clip on one core; finished clips are kept.
 """
 
 from __future__ import annotations

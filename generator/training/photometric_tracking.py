@@ -2,8 +2,7 @@
 
 Starts from motion that landmarks gave and improves pose, expression and gaze by damped Gauss-Newton (Levenberg 1944,
 Marquardt 1963; dense alignment after Lucas and Kanade 1981). Derivatives are finite differences of the renderer itself
-and are renewed every few frames, and between by what a frame's own move has changed (Broyden 1965). Only the 61 numbers
-of motion leave: nothing of a frame's pixels.
+and are renewed every few frames. Only the 61 numbers of motion leave: nothing of a frame's pixels.
 """
 
 from __future__ import annotations
@@ -31,9 +30,8 @@ FREE = [i for i in range(61) if not (6 <= i < 59 and EXPRESSION_NAMES[i - 6].sta
 STEP = torch.tensor([0.05] * 6 + [0.04] * 55)
 STIFFNESS = torch.tensor([0.2] * 6 + [3.0] * 53 + [1.0] * 2)  # of a parameter against its start, grey levels squared
 LIP_GAP_WEIGHT = 0.04  # grey levels squared per pixel squared
-REDUCTION = 2
+COARSE, FINE = 4, 2  # pixels to a side that are averaged: in the first pass for reach, then for detail
 LIP_WEIGHT = 20.0  # of a pixel of the lips, in pixels of the face
-LEAST_MOVE = 0.02  # in parameters; shorter ones teach nothing about the derivatives
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class Sight:
     pixels: Tensor
     weight: Tensor
     lip_gap: Tensor
+    reduction: int
 
 
 def track(
@@ -65,16 +64,16 @@ def track(
     found = starts.clone()
     for turn in range(passes):
         slopes: Tensor | None = None
+        reduction = COARSE if turn == 0 else FINE
         before: list[Tensor] = []
         order = range(len(frames)) if turn % 2 == 0 else range(len(frames) - 1, -1, -1)
         for count, index in enumerate(order):
-            fit = _Fit(renderer, face, _sight(frames[index], landmarks[index], face), starts[index])
+            fit = _Fit(renderer, face, _sight(frames[index], landmarks[index], face, reduction), starts[index])
             candidates = [found[index], starts[index], *before, *_mixed(starts[index], before)]
             parameters = fit.best(candidates)
             if slopes is None or count % renew_every == 0:
                 slopes = fit.slopes(parameters)
             found[index] = fit.descend(parameters, slopes, rounds)
-            fit.correct(slopes, parameters, found[index])
             before = [found[index]]
     return _motion(found)
 
@@ -90,7 +89,7 @@ class _Fit:
     def picture(self, parameters: Tensor) -> Tensor:
         """[3, h, w] of one frame at reduced size."""
         made = self._renderer.render(self._face, _motion(parameters[None]))
-        return F.avg_pool2d(made.float(), REDUCTION)[0]
+        return F.avg_pool2d(made.float(), self._sight.reduction)[0]
 
     def residual(self, parameters: Tensor) -> Tensor:
         """[3 * pixels of the face], weighted."""
@@ -99,14 +98,6 @@ class _Fit:
     def _weighted(self, pictures: Tensor) -> Tensor:
         """[..., 3, h, w] -> [..., 3 * pixels of the face]."""
         return (pictures[..., self._seen] * self._sight.weight[0][self._seen]).flatten(-2)
-
-    def correct(self, slopes: Tensor, before: Tensor, after: Tensor) -> None:
-        """In place: along the move of this frame the derivatives are what the picture really did."""
-        move = (after - before)[FREE]
-        length = float(move.square().sum())
-        if length > LEAST_MOVE**2:
-            missed = self.picture(after) - self.picture(before) - torch.tensordot(move, slopes, 1)
-            slopes += (move / length)[:, None, None, None] * missed
 
     def cost(self, residual: Tensor, parameters: Tensor) -> float:
         """Grey levels squared, mean over the picture; parts without weight count as right."""
@@ -168,14 +159,14 @@ def _mixed(start: Tensor, before: list[Tensor]) -> list[Tensor]:
     return [torch.cat([last[POSE], start[EXPRESSION], last[GAZE]]) for last in before]
 
 
-def _sight(frame: Tensor, landmarks: NDArray[np.float32], face: FaceState) -> Sight:
+def _sight(frame: Tensor, landmarks: NDArray[np.float32], face: FaceState, reduction: int) -> Sight:
     points = landmarks[:468, :2]
     lips = points[[*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]]
     weight = _hull(points, 9) + LIP_WEIGHT * _hull(lips, 13)
-    pixels = F.avg_pool2d(frame.float()[None], REDUCTION)[0]
+    pixels = F.avg_pool2d(frame.float()[None], reduction)[0]
     down = torch.tensor(face.mouth.down)
     gap = torch.from_numpy(points[list(LIPS_INNER_LOWER)] - points[list(LIPS_INNER_UPPER)]).float() @ down
-    return Sight(pixels, F.avg_pool2d(weight[None, None], REDUCTION)[0].sqrt(), gap.clamp(min=0))
+    return Sight(pixels, F.avg_pool2d(weight[None, None], reduction)[0].sqrt(), gap.clamp(min=0), reduction)
 
 
 def _hull(points: NDArray[np.float32], grown_px: int) -> Tensor:

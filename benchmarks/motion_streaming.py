@@ -8,8 +8,8 @@ latency: weights open and portrait encoded, as in a running stream; from the arr
 gpu: the same on a GPU; without one nothing is written and the page says "not measured".
 speed: request to signed clip of ten seconds, warm, as `benchmarks.pipeline` does it.
 hour: an hour of sound through the motion model, in a process of its own; the first and the last minute are also
-    rendered, marked and encoded. The minutes between are motion alone. The voice repeats in whole frames, so that equal sound
-    can be compared at both ends.
+    rendered, marked and encoded. The minutes between are motion alone. The voice repeats in whole frames, so that
+    equal sound can be compared at both ends.
 """
 
 from __future__ import annotations

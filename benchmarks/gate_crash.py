@@ -120,7 +120,10 @@ def run(points: int, seed: int) -> tuple[Counter[str], list[str]]:
         whole_s = crash(simulator, consent, folder / "whole.mp4", 0)
         wrong += leaks(simulator, consent, folder, timedelta(), seen)
         for number in tqdm(range(points), desc="kills", disable=None):
-            crash(simulator, consent, folder / f"{number}.mp4", source.uniform(0.02, 1.05) * whole_s)
+            out = folder / f"{number}.mp4"
+            lived_s = crash(simulator, consent, out, source.uniform(0.02, 1.05) * whole_s)
+            if out.exists():  # the machine may be quicker now than it was for the first one
+                whole_s = min(whole_s, lived_s)
             wrong += [
                 f"point {number}: {text}" for text in leaks(simulator, consent, folder, source.choice(JUMPS), seen)
             ]

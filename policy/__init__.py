@@ -2,6 +2,8 @@
 
 from media import PcmFormat
 from policy.authority import Authority, EventReceipt
+from policy.broker_folder import open_broker
+from policy.broker_service import serve_broker
 from policy.canonical import sha256_hex
 from policy.consent_ceremony import ConsentProposal
 from policy.consent_record import ConsentTerms
@@ -89,6 +91,7 @@ __all__ = [
     "UnknownTokenError",
     "hand_on",
     "live_recording",
+    "open_broker",
     "public_jwk",
     "read_cases",
     "read_private_key",
@@ -96,6 +99,7 @@ __all__ = [
     "run_cases",
     "script_digest",
     "seal_weights",
+    "serve_broker",
     "sha256_hex",
     "sign_request",
     "thumbprint",

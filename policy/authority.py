@@ -24,6 +24,9 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from policy.broker import KeyBroker
+from policy.broker_folder import BrokerSettings, RecordingClient, broker_address, split_broker
+from policy.broker_service import ReleasesKeys
+from policy.canonical import b64url
 from policy.clock import Clock, utc_now
 from policy.consent_ceremony import ConsentProposal
 from policy.consent_record import ConsentTerms, with_events
@@ -277,6 +280,8 @@ class Authority:
 
     def rotate_key(self, role: Role, uri: str | None = None) -> EventReceipt:
         """A new key for a role, from `uri` or made here; logged. Takes effect when the folder is opened next."""
+        if role == "kek" and broker_address(self.folder) is not None:
+            raise StateError(f"{self.folder}: its key broker has a folder of its own; the key lies there")
         if role == "kek":
             self.key_ring = rotate_kek(self.folder, self.key_ring, uri)
         elif role == "claim":
@@ -315,17 +320,20 @@ class Authority:
         )
 
     @cached_property
-    def broker(self) -> KeyBroker:
-        """The key broker of this folder."""
+    def broker(self) -> ReleasesKeys:
+        """The key broker: of this folder, or the process that `vasari broker split` moved it to."""
+
+        def record_release(grant: GrantClaims) -> None:
+            detail = {"grant": grant.jti, "decision": grant.decision, "model": grant.model}
+            self.stores.events.record("key.released", detail, now=self.clock())
+
+        if (address := broker_address(self.folder)) is not None:
+            return RecordingClient(address, gate_key=self.gate_public_key, record_release=record_release)
 
         def check_proof(proof_text: str, entry: bytes) -> int:
             origin, key = self.record.log_origin, self.log_public_key
             index: int = verify_log_proof(proof_text, entry, origin=origin, public_key=key).index
             return index
-
-        def record_release(grant: GrantClaims) -> None:
-            detail = {"grant": grant.jti, "decision": grant.decision, "model": grant.model}
-            self.stores.events.record("key.released", detail, now=self.clock())
 
         return KeyBroker(
             vault=vault_of(self.folder),
@@ -336,6 +344,19 @@ class Authority:
             record_release=record_release,
             clock=self.clock,
         )
+
+    def split_broker(self, folder: Path, address: str) -> EventReceipt:
+        """Give the broker a folder of its own, for a process of its own at `address`; logged."""
+        settings = BrokerSettings(
+            gate_id=self.identity.gate_id,
+            gate_key=b64url(self.gate_public_key.public_bytes_raw()),
+            log_origin=self.record.log_origin,
+            log_key=b64url(self.log_public_key.public_bytes_raw()),
+        )
+        self.broker.close()
+        del self.broker
+        split_broker(self.folder, folder, settings, address)
+        return self._key_event("broker.split", "kek")
 
     @property
     def log_public_key(self) -> Ed25519PublicKey:

@@ -4,7 +4,8 @@
 
 `entry` and `wrapped` are base64url. Nothing in a request or an answer is secret: the content key is HPKE cipher text
 for the ephemeral key that the gate signed into the grant. On a Unix socket the kernel names the caller
-(SO_PEERCRED) and only the users given are served. One request at a time, small, with a time limit; every refusal is a sentence.
+(SO_PEERCRED) and only the users given are served. One request at a time, small, with a time limit; every refusal is
+a sentence.
 """
 
 from __future__ import annotations

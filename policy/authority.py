@@ -53,7 +53,7 @@ from policy.stores import GateStores
 from policy.subject_device import Credential, SubjectDevice
 from policy.uses import ConsentUse
 from policy.webauthn import Assertion
-from provenance import ManifestRepository, SigningIdentity, TransparencyLog, TrustAnchors, verify_log_proof
+from provenance import ManifestRepository, SigningIdentity, TransparencyLog, TrustAnchors, read_places, verify_log_proof
 from watermark import MarkKey
 
 
@@ -83,8 +83,9 @@ class Authority:
         )
         self._keys = {role: read_private_key(folder / "keys" / f"{role}.pem") for role in ROLES}
         self.mark_keys = tuple(one.key for one in read_mark_keys(folder / "keys"))
-        self.log = TransparencyLog(folder / "log.sqlite", origin=record.log_origin, signer=self._keys["log"])
-        self.repository = ManifestRepository(folder / "repository.sqlite")
+        places = read_places(folder)
+        self.log = TransparencyLog(places["log"], origin=record.log_origin, signer=self._keys["log"])
+        self.repository = ManifestRepository(places["repository"])
         self.registry = Registry(
             folder,
             identity=self.identity,

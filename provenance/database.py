@@ -106,4 +106,5 @@ def read_places(folder: Path) -> dict[str, Place]:
     known = isinstance(said, dict) and set(said) <= set(STORES)
     if not known or not all(isinstance(url, str) and url.startswith(POSTGRESQL_PREFIXES) for url in said.values()):
         raise ProvenanceError(f"{path}: expected an object of {', '.join(STORES)} with postgresql:// addresses")
-    return places | said
+    places.update(said)
+    return places

@@ -26,6 +26,7 @@ from provenance.credentials_report import CredentialsReport, EngineVerdict, Find
 from provenance.database import Place, read_places
 from provenance.errors import (
     CertificateError,
+    KeySourceError,
     LogError,
     ProofError,
     ProvenanceError,
@@ -34,9 +35,11 @@ from provenance.errors import (
     SigningError,
     TimeStampError,
 )
+from provenance.key_uri import encrypted_pem, open_signing_key
 from provenance.log_export import verify_log_export
 from provenance.log_key import format_log_key, parse_log_key
 from provenance.manifest import SOFT_BINDING_ALGORITHM, ClipManifest, Ingredient
+from provenance.pkcs11_key import HsmSecretKey
 from provenance.pki import CERTIFICATES as PKI_CERTIFICATES
 from provenance.pki import (
     REVOCATION_LISTS,
@@ -79,7 +82,9 @@ __all__ = [
     "CredentialsReport",
     "EngineVerdict",
     "Finding",
+    "HsmSecretKey",
     "Ingredient",
+    "KeySourceError",
     "LogError",
     "ManifestArchive",
     "ManifestRepository",
@@ -106,6 +111,7 @@ __all__ = [
     "clip_fingerprint",
     "create_pki",
     "decode_base64",
+    "encrypted_pem",
     "export_tiles",
     "fingerprint_distance",
     "fingerprint_duration_s",
@@ -120,6 +126,7 @@ __all__ = [
     "lint_time_stamping_certificate",
     "load_revocation_lists",
     "make_certificate_request",
+    "open_signing_key",
     "parse_log_key",
     "parse_witness_key",
     "read_chain",

@@ -1,6 +1,6 @@
 """Fuzzes every parser that reads what others may have written; anything but a refusal is a failure.
 
-    python -m benchmarks.fuzz_parsers                                ten minutes for each parser
+    python -m benchmarks.fuzz_parsers                                ten minutes of processor time for each parser
     python -m benchmarks.fuzz_parsers --jobs 2 --write               two at a time, result into provenance.json
     python -m benchmarks.fuzz_parsers --seconds 30 --only proof      a short look at one
 
@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from benchmarks.results_page import write_results
 
-START_UP_S = 300
-"""How much longer than its time a process may live, on a busy machine."""
+LONGEST_S = 24 * 3600
+"""By the clock, whatever else the machine does; a hang is found by the child itself."""
 
 PARSERS = (
     "boxes",
@@ -66,7 +66,7 @@ def fuzz(parser: str, *, seconds: float, seed: int, guided: bool, keep: Path | N
         command = [sys.executable, "-m", "benchmarks.fuzz_one", json.dumps(arguments)]
         with (Path(name) / "said").open("w+", errors="replace") as said:
             try:
-                subprocess.run(command, stdout=said, stderr=said, check=False, timeout=seconds + START_UP_S)
+                subprocess.run(command, stdout=said, stderr=said, check=False, timeout=LONGEST_S)
             except subprocess.TimeoutExpired:
                 print("did not end in time", file=said)
             said.seek(0)
@@ -80,7 +80,7 @@ def fuzz(parser: str, *, seconds: float, seed: int, guided: bool, keep: Path | N
 
 
 @click.command(help=__doc__)
-@click.option("--seconds", type=float, default=600, show_default=True, help="Time for each parser.")
+@click.option("--seconds", type=float, default=600, show_default=True, help="Processor time for each parser.")
 @click.option("--only", multiple=True, type=click.Choice(PARSERS), help="These parsers only.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="So many at a time.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the random changes.")
@@ -100,8 +100,7 @@ def main(
     failed = sum(len(outcome["failures"]) for outcome in outcomes)
     if write and not only:
         how = "coverage-guided" if guided else "at random"
-        worked = sum(outcome["processor_s"] for outcome in outcomes) / 60
-        unit = f"failures, {seconds:g} s {how} for each of {len(outcomes)} parsers ({worked:.0f} min of processor time)"
+        unit = f"failures, {seconds:g} s of processor time {how} for each of {len(outcomes)} parsers"
         command = f"python -m benchmarks.fuzz_parsers --seconds {seconds:g} --seed {seed} --jobs {jobs}"
         cases = sum(outcome["cases"] for outcome in outcomes)
         write_results("provenance", {"fuzz_failures": {"value": failed, "unit": unit, "n": cases, "command": command}})

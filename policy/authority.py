@@ -57,7 +57,7 @@ from policy.stores import GateStores
 from policy.subject_device import Credential, SubjectDevice
 from policy.uses import ConsentUse
 from policy.webauthn import Assertion
-from provenance import ManifestRepository, SigningIdentity, TransparencyLog, TrustAnchors, verify_log_proof
+from provenance import ManifestRepository, SigningIdentity, TransparencyLog, TrustAnchors, read_places, verify_log_proof
 from watermark import MarkKey
 
 
@@ -88,8 +88,9 @@ class Authority:
         self.key_ring = KeyRing.read(folder)
         self._keys = {role: self.key_ring.signing_key(role) for role in SIGNING_ROLES}
         self.mark_keys = tuple(one.key for one in read_mark_keys(folder / "keys"))
-        self.log = TransparencyLog(folder / "log.sqlite", origin=record.log_origin, signer=self._keys["log"])
-        self.repository = ManifestRepository(folder / "repository.sqlite")
+        places = read_places(folder)
+        self.log = TransparencyLog(places["log"], origin=record.log_origin, signer=self._keys["log"])
+        self.repository = ManifestRepository(places["repository"])
         self.registry = Registry(
             folder,
             identity=self.identity,

@@ -1,7 +1,7 @@
 """Where a clip comes from: C2PA signing, two-engine verification, manifest repository, transparency log."""
 
 from provenance.archive import RESERVED as RESERVED_ALGORITHMS
-from provenance.archive import ArchivedManifest, ManifestArchive, SqliteArchive
+from provenance.archive import ArchivedManifest, ManifestArchive
 from provenance.certificate_request import install_chain as install_certificate_chain
 from provenance.certificate_request import make_request as make_certificate_request
 from provenance.certificate_rules import RULES as CERTIFICATE_RULES
@@ -23,6 +23,7 @@ from provenance.clip_fingerprint import (
 )
 from provenance.cosignature import format_witness_key, parse_witness_key, verify_cosignatures
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, SourceStep, UncoveredBytes
+from provenance.database import Place, read_places
 from provenance.errors import (
     CertificateError,
     KeySourceError,
@@ -87,6 +88,7 @@ __all__ = [
     "LogError",
     "ManifestArchive",
     "ManifestRepository",
+    "Place",
     "ProofError",
     "ProvenanceError",
     "RepositoryError",
@@ -95,7 +97,6 @@ __all__ = [
     "SigningIdentity",
     "SoftBinding",
     "SourceStep",
-    "SqliteArchive",
     "StoredManifest",
     "StoredManifestFacts",
     "StreamPlace",
@@ -129,6 +130,7 @@ __all__ = [
     "parse_log_key",
     "parse_witness_key",
     "read_chain",
+    "read_places",
     "read_stored_manifest",
     "renew_claim_signing",
     "renew_revocation_lists",

@@ -20,7 +20,7 @@ from generator.errors import GeneratorError
 from generator.motion_block import MotionBlock
 from generator.motion_emotion import HEAD_PITCH_DEG, emotion_offset
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM, columns
-from generator.motion_network import DELAY_FRAMES, MotionNetwork, NetworkConfig, NetworkState, Reading
+from generator.audio_encoder import DELAY_FRAMES, AudioEncoder, EncoderConfig, EncoderState, Reading
 from generator.motion_processes import FPS, Living, LivingState, start_living, step_living
 from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 
@@ -60,7 +60,7 @@ class SpeechMotionState:
     samples_heard: int
     units_heard: int
     features: FeatureState
-    network: NetworkState
+    network: EncoderState
     waiting: tuple[float, ...]
     gate: float
     living: LivingState
@@ -71,15 +71,15 @@ class SpeechMotionState:
 class MotionModel:
     """Speech to motion. Build with `from_tensors`; `start` gives a state, `step` consumes sound."""
 
-    def __init__(self, network: MotionNetwork) -> None:
+    def __init__(self, network: AudioEncoder) -> None:
         self.network = network.eval().requires_grad_(False)
         self.audio = AudioFeatures()
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> MotionModel:
-        """Tensors by the names of `MotionNetwork`, `config` = {"network": sizes}; raises `GeneratorError`."""
+        """Tensors by the names of `AudioEncoder`, `config` = {"network": sizes}; raises `GeneratorError`."""
         try:
-            network = MotionNetwork(NetworkConfig(**config["network"]))
+            network = AudioEncoder(EncoderConfig(**config["network"]))
             network.load_state_dict({name: value.float() for name, value in tensors.items()})
         except (KeyError, TypeError, RuntimeError) as error:
             raise GeneratorError(

@@ -9,7 +9,7 @@ from torch import Tensor
 from generator import EXPRESSION_INDEX, Controls, GeneratorError, MotionBlock
 from generator.motion import ARTICULATION, LOOK_AHEAD_S, MotionModel, SpeechMotionState, speech_mouth
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM, columns
-from generator.motion_network import MotionNetwork, NetworkConfig
+from generator.audio_encoder import AudioEncoder, EncoderConfig
 
 GAPS = torch.tensor([LIP_GAP_CM[axis] for axis in MOUTH_AXES])
 
@@ -17,7 +17,7 @@ GAPS = torch.tensor([LIP_GAP_CM[axis] for axis in MOUTH_AXES])
 @pytest.fixture(scope="module")
 def model() -> MotionModel:
     torch.manual_seed(0)
-    network = MotionNetwork(NetworkConfig(width=32, blocks=2))
+    network = AudioEncoder(EncoderConfig(width=32, blocks=2))
     with torch.no_grad():
         network.mouth.bias += 0.2  # a mouth that moves
         network.flags.bias[1] += 2.0  # and believes that somebody speaks

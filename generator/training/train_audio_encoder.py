@@ -1,9 +1,10 @@
-"""Train the speech-to-mouth network on examples made by `generator.training.motion_dataset`.
+"""Train the audio encoder on examples made by `generator.training.motion_dataset`.
 
-    nice python -m generator.training.train_motion --data runs/motion/data --out runs/motion/a --steps 4000 --seed 7
+    nice python -m generator.training.train_audio_encoder --data runs/motion/data --out runs/motion/encoder --seed 7
 
-Resumes from `last.pt.safetensors` in --out. Writes motion.safetensors, motion.json (configuration) and
-result.json (settings, seed, time, losses on synthetic clips that were not trained on).
+Resumes from `last.safetensors` in --out; `--start` begins with the weights of another run. Writes
+encoder.safetensors, encoder.json (configuration) and result.json (settings, seed, time, losses on synthetic clips that
+were not trained on).
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from tqdm import tqdm
 
 from generator.audio_features import CHANNELS, FRAMES_PER_UNIT, MEL_BANDS
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM
-from generator.motion_network import DELAY_FRAMES, MotionNetwork, NetworkConfig, Reading
+from generator.audio_encoder import DELAY_FRAMES, AudioEncoder, EncoderConfig, Reading
 from generator.motion_visemes import CLOSED, SILENCE, VISEMES
 
 GAP = torch.tensor([LIP_GAP_CM[axis] for axis in MOUTH_AXES])
 CLOSED_CLASSES = torch.tensor([VISEMES.index(name) for name in sorted(CLOSED)])
 LABEL_SMOOTHING = 0.1
+RARE = torch.tensor(2.0)  # weight of a frame with shut lips against others: one in eight
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,13 @@ def losses(reading: Reading, batch: Batch) -> dict[str, Tensor]:
         "gap": 1.5 * gap_error[has_gap & synthetic].mean(),
         "real_gap": 0.3 * gap_error[has_gap & ~synthetic].sum() / (has_gap & ~synthetic).sum().clamp_min(1),
         "sound": 0.4 * sound,
-        "closed": 0.6 * F.binary_cross_entropy_with_logits(reading.closed[:, DELAY_FRAMES:], shut),
+        "closed": F.binary_cross_entropy_with_logits(reading.closed[:, DELAY_FRAMES:], shut, pos_weight=RARE),
         "active": 0.4 * F.binary_cross_entropy_with_logits(reading.active[:, DELAY_FRAMES:], active),
     }
 
 
 @torch.no_grad()
-def evaluate(network: MotionNetwork, examples: Examples) -> dict[str, float]:
+def evaluate(network: AudioEncoder, examples: Examples) -> dict[str, float]:
     """Losses, class accuracy and closure rate on the synthetic clips kept back."""
     network.eval()
     batch = examples.take(np.arange(min(examples.held_out, 100)))
@@ -159,18 +161,18 @@ def evaluate(network: MotionNetwork, examples: Examples) -> dict[str, float]:
     return out
 
 
-def save(network: MotionNetwork, folder: Path, result: dict[str, object]) -> None:
+def save(network: AudioEncoder, folder: Path, result: dict[str, object]) -> None:
     """Checkpoint with its configuration, each renamed into place."""
     tensors = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     config = {"network": network.config.as_dict()}
-    save_file(tensors, str(folder / ".motion.part"))
-    (folder / ".motion.part").rename(folder / "motion.safetensors")
-    for name, content in (("motion.json", config), ("result.json", result)):
+    save_file(tensors, str(folder / ".encoder.part"))
+    (folder / ".encoder.part").rename(folder / "encoder.safetensors")
+    for name, content in (("encoder.json", config), ("result.json", result)):
         (folder / ".json.part").write_text(json.dumps(content, indent=1))
         (folder / ".json.part").rename(folder / name)
 
 
-def resume(network: MotionNetwork, optimiser: torch.optim.Optimizer, path: Path) -> int:
+def resume(network: AudioEncoder, optimiser: torch.optim.Optimizer, path: Path) -> int:
     """Steps already made; loads weights and moments when there are any."""
     if not path.exists():
         return 0
@@ -182,7 +184,7 @@ def resume(network: MotionNetwork, optimiser: torch.optim.Optimizer, path: Path)
     return int(tensors["steps"])
 
 
-def keep(network: MotionNetwork, optimiser: torch.optim.Optimizer, steps: int, path: Path) -> None:
+def keep(network: AudioEncoder, optimiser: torch.optim.Optimizer, steps: int, path: Path) -> None:
     tensors = {f"n.{k}": v for k, v in network.state_dict().items()} | {"steps": torch.tensor(steps)}
     for name, parameter in network.named_parameters():
         moments = optimiser.state[parameter]
@@ -194,10 +196,12 @@ def keep(network: MotionNetwork, optimiser: torch.optim.Optimizer, steps: int, p
 def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     examples = Examples(args.data, held_out=args.held_out)
-    network = MotionNetwork(NetworkConfig(width=args.width))
+    network = AudioEncoder(EncoderConfig(width=args.width))
     optimiser = torch.optim.AdamW(network.parameters(), args.rate, (0.9, 0.98), weight_decay=0.02)
     args.out.mkdir(parents=True, exist_ok=True)
-    resumed = args.out / "last.pt.safetensors"
+    resumed = args.out / "last.safetensors"
+    if args.start and not resumed.exists():
+        network.load_state_dict(load_file(str(args.start)))
     first, begin = resume(network, optimiser, resumed), time.perf_counter()
     print(f"seed {args.seed}, {len(examples)} clips, {sum(p.numel() for p in network.parameters())} parameters")
     for step in tqdm(range(first, args.steps), disable=None, desc="steps"):
@@ -205,9 +209,8 @@ def train(args: argparse.Namespace) -> None:
         ramp = min(1.0, (step + 1) / 100) * (0.5 + 0.5 * np.cos(np.pi * step / args.steps)) + 0.01
         optimiser.param_groups[0]["lr"] = args.rate * ramp
         batch = examples.draw(rng, args.batch, args.real, args.frames)
-        with torch.autocast("cpu", torch.bfloat16):
-            reading, _ = network(vary_features(batch.features, rng), network.start(len(batch.features)))
-        parts = losses(Reading(*(value.float() for value in vars(reading).values())), batch)
+        reading, _ = network(vary_features(batch.features, rng), network.start(len(batch.features)))
+        parts = losses(reading, batch)
         optimiser.zero_grad()
         torch.autograd.backward(torch.stack(list(parts.values())).sum())
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -226,7 +229,8 @@ def train(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("runs/motion/data"))
-    parser.add_argument("--out", type=Path, default=Path("runs/motion/a"))
+    parser.add_argument("--out", type=Path, default=Path("runs/motion/encoder"))
+    parser.add_argument("--start", type=Path, help="encoder.safetensors of an earlier run to begin with")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=11, help="synthetic clips per step")
     parser.add_argument("--real", type=int, default=2, help="GRID clips per step")

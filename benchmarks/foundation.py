@@ -19,12 +19,11 @@ from benchmarks.results_page import Rows, number, write_results
 
 
 def _parts(data: Path | None) -> Mapping[str, Callable[[], Rows]]:
-    from benchmarks import detector, motion, pipeline, policy, provenance, renderer, watermark
+    from benchmarks import detector, motion, pipeline, policy, provenance, renderer
 
     return {
         "pipeline": pipeline.measure,
         "endurance": pipeline.measure_long,
-        "watermark": watermark.measure,
         "provenance": provenance.measure,
         "policy": policy.measure,
         "renderer": lambda: renderer.measure(data),

@@ -30,9 +30,9 @@ from safetensors.torch import load_file
 from benchmarks.interval import share_interval
 from benchmarks.shipped_weights import shipped
 from generator import Controls
+from generator.controls import FPS
 from generator.motion import MotionModel
 from generator.motion_mouth import LIP_GAP_CM, REST_GAP_CM, columns
-from generator.motion_processes import FPS
 from generator.rig import EXPRESSION_NAMES
 from generator.training.motion_dataset import GRID_FACE_CM, HELD_OUT_TALKERS, grid_talkers, read_sound
 

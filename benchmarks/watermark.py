@@ -1,213 +1,294 @@
-"""Measures the marks: how well hidden, how often recovered after each attack, how fast, and never where none is.
+"""Measures the picture's mark: how well hidden, how often recovered after each attack, never where none is.
 
-    python -m benchmarks.watermark                          synthetic clips only
-    python -m benchmarks.watermark --clips FOLDER           the clips of a folder as well (their centre square)
-    python -m benchmarks.watermark --only crf --json out.json
+    python -m benchmarks.watermark_material --work WORK --rig RIG --clips NATURAL    first: the clips
+    python -m benchmarks.watermark --work WORK                                       all attacks, rows, page
+    python -m benchmarks.watermark --work WORK --attacks 'crf*,mirror' --dry         a few, printed only
+    python -m benchmarks.watermark --work WORK --sheet difference.png                the mark, enlarged 20 times
 
-Each clip is marked, attacked and searched blindly; the same clip without a mark goes through the same
-attack and must show nothing. Recovery means all 128 bits, tag included. An attack is one line in a table.
-Times are CPU time of one thread.
+A clip counts as recovered when all 128 bits, tag included, come out of 10 s blindly: no original, no start time, no
+pose, no rate is told to the detector. Attacks of the table `watermark_attacks.ATTACKS` that are marked `every_clip`
+run on all clips, the others on `--share` of them, drawn by the attack's name; `n` says on how many. Unmarked clips go
+through the same attacks as controls. Each outcome is a line of WORK/outcomes.jsonl; a run that was stopped goes on
+where it was, and outcomes of another mark or attack are not reused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import statistics
+import math
+import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torchaudio.functional import resample
 from tqdm import tqdm
 
-from benchmarks.interval import share_interval
-from benchmarks.watermark_clips import lively_scene, speech, talking_head
-from media import MediaError, audio_round_trip, codec_round_trip, load_audio, read_frames
-from watermark import AudioEmbedder, MarkKey, Payload, VideoEmbedder, detect_audio, detect_video
-from watermark.visibility import luma_of
+import watermark
+from benchmarks.interval import mean_interval, share_interval
+from benchmarks.picture_quality import difference_sheet, psnr_db, ssim
+from benchmarks.results_page import Rows, number, write_results
+from benchmarks.watermark_attacks import ATTACKS, Attack, Picture, Stream, chosen
+from benchmarks.watermark_material import FPS, clips_below
+from media import read_frames
+from watermark import Detection, MarkKey, Payload, VideoEmbedder, WatermarkError, detect_video
 
-FPS = Fraction(25)
-SIDE_PX = 512
-SOUND_RATE = 48_000
-CLIP_SUFFIXES = {".mp4", ".mpg", ".mov", ".mkv", ".webm"}
 KEY = MarkKey(bytes(range(64, 96)), 0xBE)
-COMMAND = "python -m benchmarks.foundation --only watermark"
-
-Rows = dict[str, dict[str, Any]]
-Step = tuple[str, Any]  # name of an operation and its parameter
-
-
-# Attacks ----------------------------------------------------------------------------------------
+COMMAND = "python -m benchmarks.watermark --work FOLDER"
+QUALITY = "quality"
+BLOCK_FRAMES = 5
 
 
-def _crop(frames: Tensor, share: float) -> Tensor:
-    """A window of `share` of the side, off centre."""
-    side = round(frames.shape[2] * share)
-    top, left = (frames.shape[2] - side) * 5 // 16, (frames.shape[3] - side) * 9 // 16
-    return frames[:, :, top : top + side, left : left + side].contiguous()
+@dataclass(frozen=True)
+class Run:
+    """One clip, marked or not, through one attack."""
+
+    clip: str
+    attack: str
+    marked: bool
 
 
-def _resize(frames: Tensor, side_px: int) -> Tensor:
-    size = (side_px, side_px)
-    parts = [F.interpolate(f.float(), size=size, mode="bilinear", antialias=True) for f in frames.split(16)]
-    return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run. `right`: the payload and key id that were embedded; `mark` names mark and attack measured."""
 
-
-def _gain(frames: Tensor, factor: float) -> Tensor:
-    return (frames.float() * factor).round().clamp(0, 255).to(torch.uint8)
-
-
-def _h264(frames: Tensor, crf: int) -> Tensor:
-    return codec_round_trip(frames, fps=FPS, crf=crf)
-
-
-VIDEO_STEPS: dict[str, Callable[[Tensor, Any], Tensor]] = {
-    "h264": _h264,
-    "resize": _resize,
-    "crop": _crop,
-    "gain": _gain,
-    "cut": lambda frames, count: frames[count:],
-}
-VIDEO_ATTACKS: dict[str, tuple[Step, ...]] = {
-    "clean": (),
-    "scale_384": (("resize", 384),),
-    "crop_75": (("crop", 0.75),),
-    "crf28": (("h264", 28),),
-    "crf28_cut_start": (("h264", 28), ("cut", 13)),
-    "crf28_brightness_50": (("h264", 28), ("gain", 0.5)),
-    "crf33": (("h264", 33),),
-    "crop_75_scale_384_crf28": (("crop", 0.75), ("resize", 384), ("h264", 28)),
-}
-SOUND_STEPS: dict[str, Callable[[Tensor, Any], Tensor]] = {
-    "aac": lambda sound, bit_rate: audio_round_trip(sound, sample_rate=SOUND_RATE, bit_rate=bit_rate),
-    "through": lambda sound, rate: resample(resample(sound, SOUND_RATE, rate), rate, SOUND_RATE),
-    "gain": lambda sound, factor: sound * factor,
-    "cut": lambda sound, count: sound[count:],
-}
-SOUND_ATTACKS: dict[str, tuple[Step, ...]] = {
-    "clean": (),
-    "aac64": (("aac", 64_000),),
-    "aac64_cut_start": (("aac", 64_000), ("cut", 33_333)),
-    "aac64_gain_and_polarity": (("aac", 64_000), ("gain", -0.25)),
-    "resample_16k": (("through", 16_000),),
-    "resample_22k": (("through", 22_050),),
-}
-
-
-def play(
-    material: Tensor, steps: Sequence[Step], table: dict[str, Callable[..., Tensor]], cache: dict[Any, Any]
-) -> Tensor:
-    """`material` after `steps`; what one attack has done, the next that begins alike takes over."""
-    for count, (name, value) in enumerate(steps, 1):
-        prefix = tuple(steps[:count])
-        if prefix not in cache:
-            cache[prefix] = table[name](material, value)
-        material = cache[prefix]
-    return material
-
-
-# Measures ---------------------------------------------------------------------------------------
+    clip: str
+    attack: str
+    marked: bool
+    mark: str
+    found: bool
+    right: bool
+    pilot_z: float
+    log10_false_positive: float
+    seconds_used: float
+    took_s: float
+    psnr_db: float = 0.0
+    ssim: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Block:
+    """Frames uint8 [N, 3, H, W] with their times, for the detector."""
+
     frames: Tensor
     times: list[Fraction]
 
 
-@dataclass
-class Tally:
-    """Results by attack, of marked material and of its unmarked control."""
-
-    recovered: dict[str, list[bool]] = field(default_factory=dict)
-    false_alarms: dict[str, list[bool]] = field(default_factory=dict)
-    figures: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, name: str, value: float) -> None:
-        self.figures.setdefault(name, []).append(value)
+def blocks_of(stream: Stream) -> Iterator[Block]:
+    """A stream of pictures as the detector takes them; no more is drawn from it than the detector asks for."""
+    while part := list(islice(stream, BLOCK_FRAMES)):
+        frames = torch.from_numpy(np.stack([picture for _, picture in part])).permute(0, 3, 1, 2)
+        yield Block(frames, [at for at, _ in part])
 
 
-def ssim(a: Tensor, b: Tensor) -> float:
-    """Mean SSIM (Wang et al. 2004, Gaussian window of deviation 1.5) of lumas [N, H, W]."""
-    x = torch.arange(11) - 5.0
-    line = torch.exp(-x.square() / 4.5)
-    kernel = (line[:, None] * line / line.sum() ** 2)[None, None]
-
-    def mean(picture: Tensor) -> Tensor:
-        return F.conv2d(picture[:, None], kernel)[:, 0]
-
-    mean_a, mean_b = mean(a), mean(b)
-    var_a, var_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
-    cov = mean(a * b) - mean_a * mean_b
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    map_ = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-    return float(map_.mean())
+def stream_of(frames: Tensor) -> Stream:
+    """Frames uint8 [N, 3, H, W] at 25 frames/s as a stream of pictures."""
+    for index, frame in enumerate(frames):
+        yield index / FPS, np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
 
 
-def measure_clip(frames: Tensor, manifest_id: int, only: str, tally: Tally) -> None:
-    """Mark one clip uint8 [N, 3, S, S], attack it, look; the same for the unmarked clip."""
-    payload = Payload(manifest_id)
-    embedder = VideoEmbedder(KEY, payload, width=frames.shape[3], height=frames.shape[2], fps=FPS)
-    start = time.process_time()
-    marked = embedder.push(frames)
-    tally.add("embed_ms_per_frame", (time.process_time() - start) * 1000 / len(frames))
-    before, after = luma_of(frames[::8]), luma_of(marked[::8])
-    tally.add("psnr_db", float((10 * torch.log10(255**2 / (before - after).square().mean((1, 2)))).mean()))
-    tally.add("ssim", ssim(before, after))
-    for source, results in ((marked, tally.recovered), (frames, tally.false_alarms)):
-        cache: dict[Any, Any] = {}
-        for name, steps in VIDEO_ATTACKS.items():
-            if only not in name:
-                continue
-            received = play(source, steps, VIDEO_STEPS, cache)
-            block = Block(received, [i / FPS for i in range(len(received))])
-            start = time.process_time()
-            detection = detect_video([block], [KEY])
-            spent_ms = (time.process_time() - start) * 1000
-            results.setdefault(name, []).append(detection.payload == payload if source is marked else detection.found)
-            if source is marked and detection.found and "crop" not in name:
-                tally.add("detect_uncropped_ms", spent_ms)
-            if source is frames:
-                tally.add("detect_full_search_ms_per_frame", spent_ms / len(received))
+def payload_of(clip: str) -> Payload:
+    return Payload(int.from_bytes(hashlib.sha256(clip.encode()).digest()[:8], "big"))
 
 
-def measure_sound(sound: Tensor, manifest_id: int, only: str, tally: Tally) -> None:
-    """Mark one recording float32 [n] at SOUND_RATE, attack it, look; the same for the unmarked one."""
-    payload = Payload(manifest_id)
-    embedder = AudioEmbedder(KEY, payload, sample_rate=SOUND_RATE)
-    start = time.process_time()
-    marked = torch.cat([embedder.push(sound), embedder.flush()])
-    tally.add("embed_ms_per_s", (time.process_time() - start) * 1000 * SOUND_RATE / len(sound))
-    tally.add("snr_db", float(10 * torch.log10(sound.square().sum() / (sound - marked).square().sum())))
-    for source, results in ((marked, tally.recovered), (sound, tally.false_alarms)):
-        cache: dict[Any, Any] = {}
-        for name, steps in SOUND_ATTACKS.items():
-            if only not in name:
-                continue
-            received = play(source, steps, SOUND_STEPS, cache)
-            start = time.process_time()
-            detection = detect_audio([received], [KEY], sample_rate=SOUND_RATE)
-            tally.add("detect_ms_per_s", (time.process_time() - start) * 1000 * SOUND_RATE / len(received))
-            results.setdefault(name, []).append(detection.payload == payload if source is marked else detection.found)
+def marked(frames: Tensor, payload: Payload, key: MarkKey = KEY) -> Tensor:
+    """A whole clip, marked as a release marks it."""
+    return VideoEmbedder(key, payload, width=frames.shape[3], height=frames.shape[2], fps=FPS).push(frames)
 
 
-def rows_of(tally: Tally, prefix: str, units: dict[str, str]) -> Rows:
-    """One row per attack, per control and per figure; rates with exact (Clopper-Pearson) intervals."""
+def look(stream: Stream, keys: Sequence[MarkKey]) -> Detection:
+    """The blind search that users run: the video's, or a still's where the attack leaves one frame."""
+    first = list(islice(stream, 2))
+    if len(first) == 1:
+        return detect_still(first[0][1], keys)
+    return detect_video(blocks_of(_chain(first, stream)), keys)
+
+
+def _chain(first: list[tuple[Fraction, Picture]], rest: Stream) -> Stream:
+    yield from first
+    yield from rest
+
+
+def detect_still(picture: Picture, keys: Sequence[MarkKey]) -> Detection:
+    frame = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    return watermark.detect_still(frame, keys)
+
+
+def load(path: Path) -> Tensor:
+    """All frames uint8 [N, 3, H, W] of a clip."""
+    return torch.cat([block.frames for block in read_frames(path)])
+
+
+def mark_version(attack: Attack | None = None) -> str:
+    """Names the code of the mark, and the steps of an attack, by their content."""
+    folder = Path(watermark.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.py"), *folder.glob("weights/*"), *folder.glob("*.safetensors")]):
+        digest.update(path.read_bytes())
+    digest.update(str(attack).encode())
+    return digest.hexdigest()[:16]
+
+
+# Runs -------------------------------------------------------------------------------------------
+
+
+def plan(clips: Sequence[Path], attacks: Sequence[Attack], share: int, controls: int) -> list[Run]:
+    """Which clips go through which attacks; the choice depends on the names alone."""
+    runs = [Run(path.name, QUALITY, True) for path in clips]
+    for attack in attacks:
+        ranked = sorted(clips, key=lambda path: hashlib.sha256(f"{attack.name} {path.name}".encode()).digest())
+        count = len(clips) if attack.every_clip else share
+        runs += [Run(path.name, attack.name, True) for path in ranked[:count]]
+        runs += [Run(path.name, attack.name, False) for path in ranked[:controls]]
+    return runs
+
+
+def measure_clip(path: Path, runs: Sequence[Run]) -> Iterator[Outcome]:
+    """The outcomes of one clip."""
+    frames = load(path)
+    payload = payload_of(path.name)
+    with_mark = marked(frames, payload) if any(run.marked for run in runs) else frames
+    by_name = {attack.name: attack for attack in ATTACKS}
+    for run in runs:
+        if run.attack == QUALITY:
+            yield _quality(run, frames, with_mark)
+        else:
+            yield _outcome(run, by_name[run.attack], with_mark if run.marked else frames, payload)
+
+
+def _quality(run: Run, before: Tensor, after: Tensor) -> Outcome:
+    version = mark_version()
+    every = slice(None, None, 10)
+    return Outcome(
+        run.clip, run.attack, run.marked, version, True, True, 0.0, 0.0, 0.0, 0.0,
+        psnr_db=psnr_db(before[every], after[every]), ssim=ssim(before[every], after[every]),
+    )  # fmt: skip
+
+
+def _outcome(run: Run, attack: Attack, frames: Tensor, payload: Payload) -> Outcome:
+    began = time.perf_counter()
+    note = ""
+    try:
+        detection = look(attack(stream_of(frames)), [KEY])
+    except WatermarkError as error:
+        note = str(error)
+        detection = Detection("video", None, None, 0.0, 0.0, 0.0)
+    return Outcome(
+        clip=run.clip,
+        attack=run.attack,
+        marked=run.marked,
+        mark=mark_version(attack),
+        found=detection.found,
+        right=detection.found and detection.payload == payload and detection.key_id == KEY.key_id,
+        pilot_z=detection.pilot_z,
+        log10_false_positive=detection.log10_false_positive,
+        seconds_used=detection.seconds_used,
+        took_s=time.perf_counter() - began,
+        note=note,
+    )
+
+
+_RESULTS: Any = None
+
+
+def _begin(results: Any) -> None:
+    global _RESULTS
+    _RESULTS = results
+    torch.set_num_threads(1)
+
+
+def _work(job: tuple[Path, list[Run]]) -> None:
+    try:
+        for outcome in measure_clip(*job):
+            _RESULTS.put(outcome)
+    except Exception as error:  # noqa: BLE001  handed to the parent, which ends the run with it
+        _RESULTS.put(error)
+
+
+def run_all(jobs: Sequence[tuple[Path, list[Run]]], processes: int) -> Iterator[Outcome]:
+    """All outcomes as they come, from `processes` processes of one thread each."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    with context.Pool(processes, _begin, (results,)) as pool:
+        pool.map_async(_work, jobs, chunksize=1)
+        for _ in range(sum(len(runs) for _, runs in jobs)):
+            came = results.get()
+            if isinstance(came, Exception):
+                raise came
+            yield came
+
+
+def measure(
+    work: Path, attacks: Sequence[Attack], *, share: int, controls: int, jobs: int, limit: int
+) -> list[Outcome]:
+    """Outcomes of all planned runs; those that are on record are not run again."""
+    clips = clips_below(work / "clips")[:limit]
+    if not clips:
+        raise click.ClickException(f"{work / 'clips'} holds no clip; make some with benchmarks.watermark_material")
+    versions = {attack.name: mark_version(attack) for attack in attacks} | {QUALITY: mark_version()}
+    runs = plan(clips, attacks, share, controls)
+    known = {
+        Run(one.clip, one.attack, one.marked): one
+        for one in _recorded(work / "outcomes.jsonl")
+        if one.mark == versions.get(one.attack)
+    }
+    open_runs = [run for run in runs if run not in known]
+    by_clip = [(path, [run for run in open_runs if run.clip == path.name]) for path in clips]
+    by_clip.sort(key=lambda job: -len(job[1]))
+    bar = tqdm(total=len(runs), initial=len(runs) - len(open_runs), unit="run", disable=not sys.stderr.isatty())
+    with bar, (work / "outcomes.jsonl").open("a", encoding="utf-8") as record:
+        for outcome in run_all([job for job in by_clip if job[1]], jobs):
+            known[Run(outcome.clip, outcome.attack, outcome.marked)] = outcome
+            record.write(json.dumps(asdict(outcome)) + "\n")
+            record.flush()
+            bar.update()
+    return [known[run] for run in runs]
+
+
+def _recorded(path: Path) -> list[Outcome]:
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [Outcome(**json.loads(line)) for line in lines if line.endswith("}")]
+
+
+# Rows -------------------------------------------------------------------------------------------
+
+
+def rows_of(outcomes: Sequence[Outcome]) -> Rows:
+    """One row per attack with its exact interval, the controls together, and how well the mark is hidden."""
     rows: Rows = {}
-    for kind, results in (("attack", tally.recovered), ("control", tally.false_alarms)):
-        for name, hits in results.items():
-            interval = share_interval(sum(hits), len(hits))
-            rows[f"{prefix}{kind}.{name}"] = _row(sum(hits) / len(hits), "share", len(hits), interval)
-    for name, values in tally.figures.items():
-        rows[prefix + name] = _row(statistics.fmean(values), units[name], len(values))
+    for name in dict.fromkeys(one.attack for one in outcomes if one.attack != QUALITY):
+        hits = [one.right for one in outcomes if one.attack == name and one.marked]
+        if hits:
+            rows[f"attack.{name}"] = _row(
+                sum(hits) / len(hits), "share", len(hits), share_interval(sum(hits), len(hits))
+            )
+    wrong = [one.found for one in outcomes if one.attack != QUALITY and not one.marked]
+    if wrong:
+        rows["controls_found"] = _row(
+            sum(wrong) / len(wrong), "share", len(wrong), share_interval(sum(wrong), len(wrong))
+        )
+    bounds = [one.log10_false_positive for one in outcomes if one.attack != QUALITY]
+    if bounds:
+        rows["fpr_bound"] = _row(10 ** max(bounds), "per clip", len(bounds))
+    for name in ("psnr_db", "ssim"):
+        values = np.array([getattr(one, name) for one in outcomes if one.attack == QUALITY])
+        if len(values):
+            mean, interval = mean_interval([values[i : i + 1] for i in range(len(values))])
+            rows[name] = _row(mean, "dB luma" if name == "psnr_db" else "luma", len(values), interval)
+            rows[f"{name}_worst_clip"] = _row(float(values.min()), rows[name]["unit"], len(values))
     return rows
 
 
@@ -216,101 +297,45 @@ def _row(value: float, unit: str, n: int, ci95: list[float] | None = None) -> di
     return row | {"ci95": ci95} if ci95 else row
 
 
-UNITS = {
-    "embed_ms_per_frame": "ms CPU",
-    "psnr_db": "dB luma",
-    "ssim": "luma",
-    "detect_uncropped_ms": "ms CPU",
-    "detect_full_search_ms_per_frame": "ms CPU",
-    "embed_ms_per_s": "ms CPU per s",
-    "detect_ms_per_s": "ms CPU per s",
-    "snr_db": "dB",
-}
-
-
-# Material ---------------------------------------------------------------------------------------
-
-
-def synthetic_clips(count: int, seconds: float) -> Iterator[Tensor]:
-    """Talking heads, and every third clip a lively scene: uint8 [N, 3, 512, 512]."""
-    frames = round(seconds * FPS)
-    for seed in range(count):
-        make = lively_scene if seed % 3 == 2 else talking_head
-        yield make(frames, side=SIDE_PX, seed=seed)
-
-
-def clips_of(folder: Path, seconds: float) -> Iterator[tuple[Path, Tensor]]:
-    """Centre squares, 512 px, of the first seconds of every readable clip of at least 2 s below `folder`."""
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in CLIP_SUFFIXES):
-        try:
-            blocks = [block.frames for block in read_frames(path, end_s=seconds)]
-        except MediaError as error:
-            click.echo(f"left out: {error}", err=True)
-            continue
-        frames = torch.cat(blocks)[: round(seconds * FPS)]
-        if len(frames) < 2 * FPS:
-            continue
-        side = min(frames.shape[2:])
-        top, left = (frames.shape[2] - side) // 2, (frames.shape[3] - side) // 2
-        yield path, _resize(frames[:, :, top : top + side, left : left + side], SIDE_PX)
-
-
-def measure(
-    *, count: int = 20, seconds: float = 4.0, clips: Sequence[Path] = (), only: str = "", every: int = 1
-) -> Rows:
-    """All rows. With `clips`, the clips of these folders (every `every`-th) are measured in place of synthetic ones."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    video, sound = Tally(), Tally()
-    folders = [pair for folder in clips for pair in list(_chosen(folder, seconds, every))]
-    try:
-        total = len(folders) or count
-        source = (frames for _, frames in folders) if folders else synthetic_clips(count, seconds)
-        for number, frames in enumerate(tqdm(source, total=total, desc="video", disable=not sys.stderr.isatty())):
-            measure_clip(frames, 0x5EED_0000 + number, only, video)
-        voices = [voice for path, _ in folders if (voice := _voice(path, seconds)) is not None]
-        voices = voices if folders else [speech(6.0, sample_rate=SOUND_RATE, seed=n) for n in range(count)]
-        for number, voice in enumerate(tqdm(voices, desc="sound", disable=not sys.stderr.isatty())):
-            measure_sound(voice, 0x50_0000 + number, only, sound)
-    finally:
-        torch.set_num_threads(threads)
-    return rows_of(video, "", UNITS) | rows_of(sound, "audio.", UNITS)
-
-
-def _chosen(folder: Path, seconds: float, every: int) -> Iterator[tuple[Path, Tensor]]:
-    for index, pair in enumerate(clips_of(folder, seconds)):
-        if index % every == 0:
-            yield pair
-
-
-def _voice(path: Path, seconds: float) -> Tensor | None:
-    try:
-        voice = load_audio(path, sample_rate=SOUND_RATE, max_s=600)[: round(seconds * SOUND_RATE)]
-    except MediaError:
-        return None
-    return voice if len(voice) >= 2 * SOUND_RATE and float(voice.square().mean()) > 1e-6 else None
+def write_sheet(work: Path, out: Path) -> None:
+    """Original, marked and 20 times their difference of six clips."""
+    clips = clips_below(work / "clips")
+    picked = [clips[round(k * (len(clips) - 1) / 5)] for k in range(6)] if len(clips) > 6 else clips
+    pairs = []
+    for path in picked:
+        frames = load(path)[:60]
+        pairs.append((path.stem, frames[50], marked(frames, payload_of(path.name))[50]))
+    difference_sheet(pairs, out)
 
 
 @click.command(help=__doc__)
-@click.option("--count", default=20, show_default=True, help="Synthetic clips and recordings.")
-@click.option("--seconds", default=4.0, show_default=True, help="Length of each clip.")
-@click.option("--clips", multiple=True, type=click.Path(path_type=Path, exists=True), help="Folder of clips to use.")
-@click.option("--every", default=1, show_default=True, help="Use every n-th clip of a folder.")
-@click.option("--only", default="", help="Only attacks whose name contains this text.")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the rows to this file.")
-def main(count: int, seconds: float, clips: tuple[Path, ...], every: int, only: str, out: Path | None) -> None:
-    from benchmarks.results_page import commit, hardware
-
-    stamp = {"commit": commit(), "hardware": hardware(), "command": "python -m benchmarks.watermark"}
-    rows = {
-        name: row | stamp
-        for name, row in measure(count=count, seconds=seconds, clips=clips, only=only, every=every).items()
-    }
-    for name, row in rows.items():
-        interval = "  [{:.3f}, {:.3f}]".format(*row["ci95"]) if "ci95" in row else ""
-        click.echo(f"{name:44s} {row['value']:9.4g} {row['unit']:14s} n={row['n']}{interval}")
-    if out:
-        out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+@click.option("--work", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--attacks", "names", default="", help="Only these, by comma; a name may end in *.")
+@click.option("--share", default=16, show_default=True, help="Clips of an attack that is not run on all.")
+@click.option("--controls", default=2, show_default=True, help="Unmarked clips of each attack.")
+@click.option("--limit", default=10_000, help="Use at most so many clips.")
+@click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes, of one thread each.")
+@click.option("--dry", is_flag=True, help="Print the rows and write no result file.")
+@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Only draw the difference sheet, PNG.")
+def main(
+    work: Path, names: str, share: int, controls: int, limit: int, jobs: int, dry: bool, sheet: Path | None
+) -> None:
+    if sheet is not None:
+        write_sheet(work, sheet)
+        click.echo(f"{sheet} written; it shows the people in {work / 'clips'}")
+        return
+    try:
+        attacks = chosen(names)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--attacks") from None
+    began = time.perf_counter()
+    rows = rows_of(measure(work, attacks, share=share, controls=controls, jobs=jobs, limit=limit))
+    for key, row in rows.items():
+        interval = " to ".join(number(v) for v in row["ci95"]) if "ci95" in row else ""
+        click.echo(f"{key:32s} {number(row['value']):>9s} {row['unit']:10s} n={row['n']:<5d} {interval}")
+    click.echo(f"{math.ceil((time.perf_counter() - began) / 60)} min", err=True)
+    if not dry:
+        write_results("watermark", rows)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """Talking-face generation: one portrait and one voice become frames. Built from tensors, never from files."""
 
 from generator.audio_features import AUDIO_RATE
-from generator.controls import EMOTIONS, Controls
+from generator.controls import EMOTIONS, FPS, Controls, ControlValues, Curve, EmotionCurve
 from generator.errors import GeneratorError
 from generator.face_state import FaceState
 from generator.framing import FRAMES, SHOULDERS, Framing, frame_size_px
 from generator.generator import Generator
 from generator.motion_block import MotionBlock, MotionState
-from generator.motion_processes import FPS
 from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 from generator.working_picture import SIZE_PX
 
@@ -20,7 +19,10 @@ __all__ = [
     "FRAMES",
     "SHOULDERS",
     "SIZE_PX",
+    "ControlValues",
     "Controls",
+    "Curve",
+    "EmotionCurve",
     "FaceState",
     "Framing",
     "Generator",

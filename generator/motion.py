@@ -14,14 +14,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from generator.audio_encoder import DELAY_FRAMES, AudioEncoder, EncoderConfig, EncoderState, Reading
 from generator.audio_features import MEL_BANDS, UNIT, AudioFeatures, FeatureState
-from generator.controls import Controls
+from generator.controls import FPS, Controls, ControlValues
 from generator.errors import GeneratorError
 from generator.motion_block import MotionBlock
 from generator.motion_emotion import HEAD_PITCH_DEG, emotion_offset
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM, columns
-from generator.audio_encoder import DELAY_FRAMES, AudioEncoder, EncoderConfig, EncoderState, Reading
-from generator.motion_processes import FPS, Living, LivingState, start_living, step_living
+from generator.motion_processes import Living, LivingState, start_living, step_living
 from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 
 LOOK_AHEAD_S: Final = (DELAY_FRAMES + 1) / FPS
@@ -157,11 +157,12 @@ class MotionModel:
         gate = state.gate + (GATE_ATTACK if active > state.gate else GATE_RELEASE) * (active - state.gate)
         gate = 0.0 if gate < 0.03 else gate
         closed = _smoothstep(float(reading.closed[0, 0].sigmoid()), *CLOSING)
-        mouth = speech_mouth(reading.mouth[0, 0], closed, gate * closing, state.controls.expression_strength)
+        wanted = state.controls.at(state.frames_made)
+        mouth = speech_mouth(reading.mouth[0, 0], closed, gate * closing, wanted.expression_strength)
         living, living_state = step_living(
             state.living, state.controls, state.seed, loudness_db=loudness_db[0], active=active
         )
-        row = assemble_frame(mouth, living, state.controls)
+        row = assemble_frame(mouth, living, wanted)
         return row, replace(state, gate=gate, living=living_state, frames_made=state.frames_made + 1)
 
 
@@ -180,7 +181,7 @@ def speech_mouth(mouth: Tensor, closed: float, gate: float, strength: float) -> 
     return mouth.clamp(0, 1)
 
 
-def assemble_frame(mouth: Tensor, living: Living, controls: Controls) -> Tensor:
+def assemble_frame(mouth: Tensor, living: Living, controls: ControlValues) -> Tensor:
     """[61] one frame: pose 6, expression 53, gaze 2."""
     expression = mouth @ _SPREAD + emotion_offset(controls.emotion, controls.emotion_strength)
     for axis, share in BROW_SHARE.items():

@@ -21,10 +21,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from generator.controls import Controls
+from generator.controls import FPS, Controls
 from generator.motion_random import normal, uniform
 
-FPS: Final = 25
 _BLINK, _BLINK_LENGTH, _FIXATION, _SACCADE, _NOD, _BROW, _SWAY = range(1, 8)
 
 CLOSING_S, CLOSED_S, OPENING_S = 0.09, 0.03, 0.19
@@ -59,6 +58,8 @@ class LivingState:
     blink_start: float = -100.0  # frame, fractional
     next_blink: float = 0.0
     blink_speed: float = 1.0
+    blink_interval: float = math.inf  # frames, of the interval that ends with the next blink
+    blink_rate_per_min: float = 0.0  # for which the next blink was planned
     blinks: int = 0
     gaze: tuple[float, float] = (0.0, 0.0)  # offset of the present fixation, degrees
     gaze_before: tuple[float, float] = (0.0, 0.0)
@@ -93,9 +94,14 @@ class Living:
 
 def start_living(controls: Controls, seed: int) -> LivingState:
     """First blink and gaze shift fall at a random point of their first interval."""
-    blink = uniform(seed, _BLINK, 0) * _blink_interval_s(controls, seed, 0)
-    shift = uniform(seed, _FIXATION, 1) * FIXATION_S
-    return LivingState(next_blink=blink * FPS if math.isfinite(blink) else math.inf, next_shift=shift * FPS)
+    rate = controls.at(0).blink_rate_per_min
+    interval = _blink_interval_s(rate, seed, 0) * FPS
+    return LivingState(
+        next_blink=uniform(seed, _BLINK, 0) * interval,
+        blink_interval=interval,
+        blink_rate_per_min=rate,
+        next_shift=uniform(seed, _FIXATION, 1) * FIXATION_S * FPS,
+    )
 
 
 def step_living(
@@ -105,11 +111,12 @@ def step_living(
     state = replace(
         state, speaking=state.speaking + (0.12 if active > state.speaking else 0.04) * (active - state.speaking)
     )
-    state, blink = _blink(state, controls, seed)
+    wanted = controls.at(state.frame)
+    state, blink = _blink(state, wanted.blink_rate_per_min, seed)
     state, gaze = _gaze(state, seed)
     state = _stress(state, seed, loudness_db, active)
     state = _sway(state, seed)
-    head = controls.head_motion
+    head = wanted.head_motion
     amount = head * (LISTENING_SWAY + (1 - LISTENING_SWAY) * state.speaking)
     yaw, pitch, roll, tx, size = (state.sway[3 * i + 2] for i in range(5))
     nod = sum(h.at(state.frame) for h in state.nods)
@@ -133,26 +140,42 @@ def step_living(
     return living, replace(state, frame=state.frame + 1)
 
 
-def _blink_interval_s(controls: Controls, seed: int, n: int) -> float:
+def _blink_interval_s(rate_per_min: float, seed: int, n: int) -> float:
     """Log-normal with the asked mean, never shorter than `SHORTEST_BLINK_INTERVAL_S`; infinite at rate 0."""
-    if controls.blink_rate_per_min <= 0:
+    if rate_per_min <= 0:
         return math.inf
-    shortest = min(SHORTEST_BLINK_INTERVAL_S, 30 / controls.blink_rate_per_min)
-    mean = 60 / controls.blink_rate_per_min - shortest
+    shortest = min(SHORTEST_BLINK_INTERVAL_S, 30 / rate_per_min)
+    mean = 60 / rate_per_min - shortest
     return shortest + mean * math.exp(BLINK_SPREAD * normal(seed, _BLINK, n + 1) - BLINK_SPREAD**2 / 2)
 
 
-def _blink(state: LivingState, controls: Controls, seed: int) -> tuple[LivingState, float]:
+def _blink(state: LivingState, rate_per_min: float, seed: int) -> tuple[LivingState, float]:
+    if rate_per_min != state.blink_rate_per_min:
+        state = _replanned(state, rate_per_min, seed)
     if state.frame >= state.next_blink:
         n = state.blinks + 1
+        interval = _blink_interval_s(rate_per_min, seed, n) * FPS
         state = replace(
             state,
             blink_start=state.next_blink,
-            next_blink=state.next_blink + _blink_interval_s(controls, seed, n) * FPS,
+            next_blink=state.next_blink + interval,
+            blink_interval=interval,
             blink_speed=0.85 + 0.3 * uniform(seed, _BLINK_LENGTH, n),
             blinks=n,
         )
     return state, blink_closure((state.frame - state.blink_start) / FPS * state.blink_speed)
+
+
+def _replanned(state: LivingState, rate_per_min: float, seed: int) -> LivingState:
+    """At another rate, what is left of the present interval keeps its share; after rate 0 a fresh one has begun."""
+    interval = _blink_interval_s(rate_per_min, seed, state.blinks) * FPS
+    if math.isfinite(state.blink_interval) and math.isfinite(interval):
+        left = (state.next_blink - state.frame) / state.blink_interval
+    else:
+        left = uniform(seed, _BLINK, 0)
+    return replace(
+        state, next_blink=state.frame + left * interval, blink_interval=interval, blink_rate_per_min=rate_per_min
+    )
 
 
 def blink_closure(since_s: float) -> float:

@@ -21,6 +21,7 @@ from policy.errors import (
 )
 from policy.gate import Gate
 from policy.keys import public_jwk, read_private_key, thumbprint, write_private_key
+from policy.mark_keys import StoredMarkKey
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
 from policy.registry import IssuedToken
 from policy.release import Receipt, ReleasePipeline
@@ -72,6 +73,7 @@ __all__ = [
     "SitePolicy",
     "SoftwareAuthenticator",
     "StateError",
+    "StoredMarkKey",
     "SubjectDevice",
     "TokenError",
     "TokenStatus",

@@ -1,7 +1,7 @@
 """The authority: one state folder that holds every role of the embedded default.
 
     authority.json     who this is (no secret)
-    keys/              registry, accreditation, gate and log keys; mark key; broker's key-encryption key
+    keys/              registry, accreditation, gate and log keys; mark keys; broker's key-encryption key
     pki/               certificates that sign clips
     registry.sqlite    consents and accreditations issued; evidence/ their records with names
     gate.sqlite        uses, proofs seen, private side of the log; broker.sqlite, content-keys.json the broker's
@@ -33,6 +33,7 @@ from policy.facts import GateIdentity
 from policy.gate import Gate, GateKeys
 from policy.grant import GrantClaims
 from policy.keys import read_private_key, read_secret, thumbprint
+from policy.mark_keys import StoredMarkKey, read_mark_keys, rotate_mark_key
 from policy.media_facts import MediaFacts, inspect_media
 from policy.registry import IssuedToken, Kind, Registry
 from policy.replay import Replay, replay
@@ -81,7 +82,7 @@ class Authority:
             model_digest=record.model_digest,
         )
         self._keys = {role: read_private_key(folder / "keys" / f"{role}.pem") for role in ROLES}
-        self.mark_key = MarkKey.from_bytes(read_secret(folder / "keys" / "mark.key"))
+        self.mark_keys = tuple(one.key for one in read_mark_keys(folder / "keys"))
         self.log = TransparencyLog(folder / "log.sqlite", origin=record.log_origin, signer=self._keys["log"])
         self.repository = ManifestRepository(folder / "repository.sqlite")
         self.registry = Registry(
@@ -239,6 +240,26 @@ class Authority:
     def replay(self, decision_id: str, logged: bytes) -> Replay:
         """Judge a logged decision again; raises UnknownTokenError when its record was erased or never was."""
         return replay(self.stores.events, decision_id, logged)
+
+    # Mark keys
+
+    @property
+    def mark_key(self) -> MarkKey:
+        """The key that marks new clips."""
+        return self.mark_keys[0]
+
+    def stored_mark_keys(self) -> tuple[StoredMarkKey, ...]:
+        """The key that marks new clips, then the retired ones, newest first."""
+        return read_mark_keys(self.folder / "keys")
+
+    def rotate_mark_key(self) -> EventReceipt:
+        """Mark new clips with a new key from now on; the old one still reads the clips it marked. Logged."""
+        old, new = rotate_mark_key(self.folder / "keys")
+        self.mark_keys = tuple(one.key for one in self.stored_mark_keys())
+        detail = {"retired": old.key_id, "active": new.key_id}
+        entry = self.stores.events.prepare("mark_key.rotated", detail, now=self.clock())
+        index, proof = self.stores.events.append_proven(entry)
+        return EventReceipt("mark_key.rotated", index, entry.sha256, proof)
 
     # The gate and what belongs to it
 

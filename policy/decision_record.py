@@ -139,7 +139,7 @@ def _request(members: Mapping[str, Any] | None) -> RequestFacts | None:
     return RequestFacts(
         **{
             **members,
-            "controls": Controls(**members["controls"]),
+            "controls": Controls.of_members(members["controls"]),
             "framing": Framing(**members["framing"]),
             "delegations_sha256": tuple(members["delegations_sha256"]),
         }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policy.canonical import b64url, digest_of, sha256_hex, utf8
+from policy.control_curves import EmotionKeys, Keys, emotion_faults, keys_faults, number_faults
 from policy.proof_of_possession import sign_proof
 
 OUTPUT_SIZE_PX = 512
@@ -36,36 +36,50 @@ CONTROL_RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Controls:
-    """How the clip should look. Angles in degrees; distance 1 = as in the portrait; ranges in CONTROL_RANGES."""
+    """How the clip should look. Angles in degrees; distance 1 = as in the portrait; ranges in CONTROL_RANGES.
 
-    gaze_yaw_deg: float = 0.0
-    gaze_pitch_deg: float = 0.0
-    distance: float = 1.0
-    emotion: str = "neutral"
-    emotion_strength: float = 1.0
-    head_motion: float = 1.0
-    blink_rate_per_min: float = 17.0
-    expression_strength: float = 1.0
+    Each is a constant, or a curve over time as `Keys` or `EmotionKeys`; `emotion_strength` scales the latter.
+    """
+
+    gaze_yaw_deg: float | Keys = 0.0
+    gaze_pitch_deg: float | Keys = 0.0
+    distance: float | Keys = 1.0
+    emotion: str | EmotionKeys = "neutral"
+    emotion_strength: float | Keys = 1.0
+    head_motion: float | Keys = 1.0
+    blink_rate_per_min: float | Keys = 17.0
+    expression_strength: float | Keys = 1.0
+
+    @classmethod
+    def of_members(cls, members: Mapping[str, Any]) -> Controls:
+        """From JSON members, whose curves are lists."""
+        return cls(
+            **{
+                name: tuple(tuple(key) for key in value) if isinstance(value, list) else value
+                for name, value in members.items()
+            }
+        )
 
     def faults(self) -> tuple[str, ...]:
         """Every control that is out of its range, in words; empty when all are fine."""
-        wrong = []
-        for name, (low, high) in CONTROL_RANGES.items():
+        wrong: list[str] = []
+        for name, limits in CONTROL_RANGES.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                wrong.append(f"{name} is not a number")
-            elif not low <= value <= high:
-                wrong.append(f"{name} is {value:g}, allowed {low:g} to {high:g}")
-        if self.emotion not in EMOTIONS:
-            wrong.append(f"emotion is {self.emotion!r:.40}, allowed {', '.join(EMOTIONS)}")
-        return tuple(wrong)
+            wrong += (
+                keys_faults(name, value, limits) if isinstance(value, tuple) else number_faults(name, value, limits)
+            )
+        return (*wrong, *emotion_faults(self.emotion, EMOTIONS))
 
-    def as_members(self) -> dict[str, float | str]:
+    def as_members(self) -> dict[str, Any]:
         """The controls as JSON members; equal controls give equal bytes (1 and 1.0 are equal)."""
-        return {
-            part.name: value if isinstance(value := getattr(self, part.name), str) else float(value)
-            for part in fields(self)
-        }
+        return {part.name: _member(getattr(self, part.name)) for part in fields(self)}
+
+
+def _member(value: Any) -> Any:
+    """Text as it is, numbers as floats, curves as lists of such."""
+    if isinstance(value, tuple):
+        return [_member(one) for one in value]
+    return value if isinstance(value, str) else float(value)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A state folder on the disk: made whole or not at all, read back strictly.
 
 authority.json     who this is (no secret); site.json  the site's own limits and addresses
-keys/              registry, accreditation, gate and log keys; mark key; broker's key-encryption key
+keys/              registry, accreditation, gate and log keys; mark keys; broker's key-encryption key
 pki/               certificates that sign clips
 content-keys.json  the content keys of the sealed weights, wrapped
 """
@@ -21,10 +21,10 @@ from policy.broker import KeyVault
 from policy.canonical import canonical_json, strict_json_object
 from policy.errors import SealError, StateError
 from policy.keys import thumbprint, write_private_key, write_secret
+from policy.mark_keys import create_mark_key
 from policy.seal import CONTENT_KEY_BYTES, open_sealed, read_sealed_header
 from policy.site_policy import SITE_FILE, SitePolicy
 from provenance import create_pki
-from watermark import MarkKey
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "generator.sealed"
 SHIPPED_RELEASE_KEY = Path(__file__).parent / "weights" / "release.key"
@@ -109,7 +109,7 @@ def _fill(
     keys = {role: Ed25519PrivateKey.generate() for role in ROLES}
     for role, key in keys.items():
         write_private_key(folder / "keys" / f"{role}.pem", key)
-    write_secret(folder / "keys" / "mark.key", MarkKey.generate().to_bytes())
+    create_mark_key(folder / "keys")
     write_secret(folder / "keys" / "pseudonym.key", secrets.token_bytes(32))
     write_secret(folder / "keys" / "broker.kek", secrets.token_bytes(32))
     create_pki(folder / "pki", organisation=organisation, now=now)

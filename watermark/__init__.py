@@ -3,22 +3,27 @@
 from watermark.audio_detector import detect_audio
 from watermark.audio_embedder import AudioEmbedder
 from watermark.detection import Detection
-from watermark.errors import WatermarkError
-from watermark.key import MarkKey
+from watermark.errors import TooShortError, TooSmallError, WatermarkError
+from watermark.key import KEY_IDS, MarkKey
 from watermark.lattice import LONGEST_ASPECT, SMALLEST_SIDE_PX
 from watermark.payload import Payload
+from watermark.still_detector import detect_still
 from watermark.video_detector import detect_video
 from watermark.video_embedder import VideoEmbedder
 
 __all__ = [
+    "KEY_IDS",
     "LONGEST_ASPECT",
     "SMALLEST_SIDE_PX",
     "AudioEmbedder",
     "Detection",
     "MarkKey",
     "Payload",
+    "TooShortError",
+    "TooSmallError",
     "VideoEmbedder",
     "WatermarkError",
     "detect_audio",
+    "detect_still",
     "detect_video",
 ]

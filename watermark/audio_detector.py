@@ -28,7 +28,7 @@ from watermark.audio_pattern import (
 )
 from watermark.code import CODED_BITS
 from watermark.detection import Detection, TagCheck
-from watermark.errors import WatermarkError
+from watermark.errors import TooShortError, WatermarkError
 from watermark.key import MarkKey
 from watermark.payload import Payload
 
@@ -56,7 +56,7 @@ def detect_audio(blocks: Iterable[Tensor], keys: Sequence[MarkKey], *, sample_ra
         if search.payload is not None:
             return search.detection()
     if total < SHORTEST_S * sample_rate:
-        raise WatermarkError(f"only {total / sample_rate:.2f} s of sound: a mark needs {SHORTEST_S:g} s at least")
+        raise TooShortError(f"only {total / sample_rate:.2f} s of sound: a mark needs {SHORTEST_S:g} s at least")
     search.look()
     return search.detection()
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from watermark.errors import WatermarkError
+from watermark.errors import TooSmallError, WatermarkError
 from watermark.lattice import LONGEST_ASPECT, overlap_matrix
 from watermark.video_pattern import SEGMENT_S
 from watermark.visibility import luma_of
@@ -81,6 +81,12 @@ class FrameWindow:
         self._sums, self._counts, self._first_slot = {}, {}, None
 
 
+def reduced_luma(frame: Tensor) -> Tensor:
+    """Luma [h, w] (-128..127) of one frame uint8 [3, H, W], at most STORED_PX on the short side."""
+    _checked((int(frame.shape[1]), int(frame.shape[2])))
+    return _reduced(luma_of(frame[None])[0] - 128).cpu()
+
+
 def _reduced(luma: Tensor) -> Tensor:
     """Mean lumas with at most STORED_PX on the short side, of a picture [H, W]."""
     height, width = luma.shape
@@ -102,5 +108,5 @@ def _checked(size: tuple[int, int]) -> tuple[int, int]:
     short, long = sorted(size)
     if short < SMALLEST_RECEIVED_PX or long > LONGEST_ASPECT * short:
         limits = f"at least {SMALLEST_RECEIVED_PX} px and at most {LONGEST_ASPECT:g} : 1"
-        raise WatermarkError(f"can't look for a mark in {size[1]}x{size[0]} frames: they must be {limits}")
+        raise TooSmallError(f"can't look for a mark in {size[1]}x{size[0]} frames: they must be {limits}")
     return size

@@ -9,6 +9,7 @@ from watermark.errors import WatermarkError
 
 SECRET_BYTES = 32
 KEY_ID_BITS = 12
+KEY_IDS = 1 << KEY_ID_BITS
 MAGIC = b"VMK1"
 
 

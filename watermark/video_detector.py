@@ -13,7 +13,7 @@ from torch import Tensor
 
 from watermark.code import CODED_BITS
 from watermark.detection import Detection, TagCheck
-from watermark.errors import WatermarkError
+from watermark.errors import TooShortError, WatermarkError
 from watermark.frame_window import SLOTS_PER_SEGMENT, FrameWindow
 from watermark.key import MarkKey
 from watermark.payload import Payload
@@ -71,7 +71,7 @@ def detect_video(blocks: Iterable[FrameBlockLike], keys: Sequence[MarkKey]) -> D
                 window.clear()
                 looks = _looks()
     if start_s + window.seconds < SHORTEST_S:
-        raise WatermarkError(f"only {window.seconds:.2f} s of video: a mark needs {SHORTEST_S:g} s at least")
+        raise TooShortError(f"only {window.seconds:.2f} s of video: a mark needs {SHORTEST_S:g} s at least")
     if window.seconds >= SHORTEST_S:
         search.look(window, full=True)
     return search.detection(start_s + window.seconds)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
+from generator.controls import FPS
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM
-from generator.motion_processes import FPS
 from generator.motion_visemes import SILENCE, VISEMES
 from generator.studio.speech_synthesis import RATE, Samples, SpokenSound
 

@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from generator.audio_features import UNIT, AudioFeatures
-from generator.motion_processes import FPS
+from generator.controls import FPS
 from generator.motion_visemes import SILENCE, VISEMES, visemes_of_arpabet
 from generator.studio import speech_augmentation as augment
 from generator.studio import speech_synthesis as synthesis

@@ -41,7 +41,8 @@ def write_take(path: Path, split: str, seed: int) -> None:
     prior = path.parents[2] / "priors" / path.parent.name / path.name
     prior.parent.mkdir(parents=True, exist_ok=True)
     still = frames[:1, :, 40:232, 32:224].repeat(FRAMES, 1, 1, 1).contiguous()
-    save_file({"warped": still, "layers": torch.full((FRAMES, 2, 192, 192), 255, dtype=torch.uint8)}, prior)
+    layers = torch.tensor([0, 255], dtype=torch.uint8)[None, :, None, None].repeat(FRAMES, 1, 192, 192)  # all skin
+    save_file({"warped": still, "layers": layers}, prior)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from generator import EXPRESSION_INDEX, Controls, GeneratorError, MotionBlock
+from generator import EXPRESSION_INDEX, Controls, Curve, EmotionCurve, GeneratorError, MotionBlock
 from generator.motion import ARTICULATION, LOOK_AHEAD_S, MotionModel, SpeechMotionState, speech_mouth
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM, columns
 from generator.audio_encoder import AudioEncoder, EncoderConfig
@@ -230,3 +230,20 @@ def test_state_does_not_grow_with_time(model: MotionModel) -> None:
         _, state = model.step(torch.randn(16_000, generator=generator) * 0.1, state)
     assert floats(state) <= early + 12  # a nod or two
     assert replace(state, frames_made=0).units_heard == 9 * 25
+
+
+def test_motion_follows_controls_over_time(model: MotionModel) -> None:
+    controls = Controls(
+        gaze_yaw_deg=Curve(((0.0, -20.0), (4.0, 20.0))),
+        distance=Curve(((1.0, 1.0), (3.0, 1.25))),
+        emotion=EmotionCurve(((1.0, "neutral", 1.0), (3.0, "happy", 1.0))),
+        head_motion=0.0,
+        blink_rate_per_min=0.0,
+    )
+    block = play(model, torch.zeros(64_000), [5000], controls)
+    expected = torch.linspace(-20, 20 - 40 / 100, 100)
+    assert float((block.gaze[:, 0] - expected).abs().max()) < 4
+    assert block.pose[[0, 99], 5].tolist() == pytest.approx([1.0, 0.8])
+    smile = block.expression[:, EXPRESSION_INDEX["mouthSmile_L"]]
+    assert float(smile[20]) == 0
+    assert float(smile[50]) == pytest.approx(float(smile[90]) / 2, abs=0.02)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import policy
 from vasari import __version__
 from vasari.cli import cli
-from vasari.cli.generate import EMOTIONS
+from vasari.cli.control_options import EMOTIONS
 from vasari.cli.purposes import PURPOSE_IDS
 from vasari.cli.session import Exit
 
@@ -39,6 +39,7 @@ def test_every_command_of_the_charter_is_there() -> None:
         "consent erase",
         "policy explain", "policy test",
         "log show", "log prove", "log check", "log export", "log verify", "log tiles", "log request", "log cosign",
+        "mark detect", "mark keys list", "mark keys rotate",
         "pki show", "pki lint", "pki csr", "pki install", "pki rotate", "pki revoke", "pki publish",
     }  # fmt: skip
 

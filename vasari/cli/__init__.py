@@ -11,6 +11,7 @@ from vasari.cli.demo import demo
 from vasari.cli.generate import generate
 from vasari.cli.init import init
 from vasari.cli.log import log
+from vasari.cli.mark import mark
 from vasari.cli.pki import pki
 from vasari.cli.policy import policy
 from vasari.cli.report import report
@@ -39,7 +40,7 @@ def cli() -> None:
 
 
 for command in (
-    init, consent, accredit, generate, verify, scan, report, log, policy, pki, serve, client, seal, demo,
+    init, consent, accredit, generate, verify, scan, mark, report, log, policy, pki, serve, client, seal, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

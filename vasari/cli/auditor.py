@@ -36,7 +36,7 @@ def open_auditor(session: Session, trust: Path | None = None) -> Iterator["ClipA
     with Authority.open(session.state) as authority:
         yield ClipAuditor(
             anchors=authority.trust_anchors,
-            mark_keys=(authority.mark_key,),
+            mark_keys=authority.mark_keys,
             repository=authority.repository,
             check_log=check_log_with(authority.log, authority.log_public_key),
             detector=detector,

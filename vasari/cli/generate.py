@@ -9,64 +9,28 @@ from typing import Any
 import click
 
 from vasari.cli.consent_terms import read_script
+from vasari.cli.control_options import Emotion, Gaze, Number, control_options
 from vasari.cli.session import FILE, CommandError, Session, progress, styled, table, with_session
 from vasari.cli.token_file import only_purpose, read_token
 from vasari.cli.whole_file import write_text
-
-EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised", "afraid", "disgusted")
-
 
 FRAMES = ("square", "portrait")
 SHOULDERS = ("still", "follow")
 FRAME_HELP = "512x512 around the head, or the whole picture (longer side at most 1280 px)."
 
 
-class GazeParam(click.ParamType[tuple[float, float]]):
-    """`YAW,PITCH` in degrees."""
-
-    name = "yaw,pitch"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        """Two numbers, or a usage error."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            yaw_deg, pitch_deg = (float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r}: expected two angles in degrees, such as 10,-5", param, ctx)
-        return yaw_deg, pitch_deg
-
-
-class EmotionParam(click.ParamType[tuple[str, float]]):
-    """`NAME` or `NAME:STRENGTH`."""
-
-    name = "name[:strength]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
-        """A name from the list and a strength from 0 to 1, or a usage error."""
-        if isinstance(value, tuple):
-            return value
-        emotion, _, strength = str(value).partition(":")
-        try:
-            chosen = float(strength or 1.0)
-        except ValueError:
-            self.fail(f"{strength!r}: expected a strength from 0 to 1", param, ctx)
-        if emotion not in EMOTIONS:
-            self.fail(f"{emotion!r}: expected one of {', '.join(EMOTIONS)}", param, ctx)
-        return emotion, chosen
-
-
 @dataclass(frozen=True)
 class Wanted:
     """How the clip shall look, as the options said it."""
 
-    gaze: tuple[float, float]
-    distance: float
-    emotion: tuple[str, float]
-    head_motion: float
-    blink_rate: float
+    gaze: Gaze
+    distance: Number
+    emotion: Emotion
+    head_motion: Number
+    blink_rate: Number
     seed: int
     fps: int
+    expression: Number = 1.0
     face: int | None = None
     frame: str = "square"
     shoulders: str = "still"
@@ -83,11 +47,7 @@ class Wanted:
 @click.option("--script", type=FILE, help="The text that is spoken; needed where the consent lists texts.")
 @click.option("--language", default="", help="The language that is spoken; needed where the consent names some.")
 @click.option("--purpose", help="One of the consent's purposes; may be left out when the consent names only one.")
-@click.option("--gaze", type=GazeParam(), default="0,0", show_default=True, help="Where to look, in degrees.")
-@click.option("--distance", type=float, default=1.0, show_default=True, help="Head distance; 1 is the portrait's.")
-@click.option("--emotion", type=EmotionParam(), default="neutral", show_default=True, help=", ".join(EMOTIONS) + ".")
-@click.option("--head-motion", type=float, default=1.0, show_default=True, help="0 holds the head still.")
-@click.option("--blink-rate", type=float, default=17.0, show_default=True, help="Blinks per minute.")
+@control_options
 @click.option("--face", type=click.IntRange(1, 16), help="Which face, from the left; needed when there are several.")
 @click.option("--frame", type=click.Choice(FRAMES), default="square", show_default=True, help=FRAME_HELP)
 @click.option("--shoulders", type=click.Choice(SHOULDERS), default="still", show_default=True, help="With the head.")
@@ -113,6 +73,8 @@ def generate(
     **look: Any,
 ) -> None:
     """Make a talking clip, watermarked, signed and logged, if consent and accreditation allow it.
+
+    Controls are constants, or files with a curve over time (CSV or JSON; docs/COMMANDS.md has the columns).
 
     A refusal lists every reason with its remedy, is logged, leaves no file and costs no use (exit code 3).
 
@@ -225,6 +187,7 @@ def controls(wanted: Wanted) -> Any:
         emotion_strength=wanted.emotion[1],
         head_motion=wanted.head_motion,
         blink_rate_per_min=wanted.blink_rate,
+        expression_strength=wanted.expression,
     )
     if faults := chosen.faults():
         raise CommandError("; ".join(faults))

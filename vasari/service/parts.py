@@ -48,7 +48,7 @@ def open_parts(
                 resolver=Resolver(authority.repository, archive, authority.log, base_url, clock),
                 clients=Clients(folder / "clients.json"),
                 tokens=Tokens(read_private_key(key), issuer=base_url),
-                match=_OneAtATime(ContentMatcher(authority.repository, (authority.mark_key,))),
+                match=_OneAtATime(ContentMatcher(authority.repository, authority.mark_keys)),
                 fetch=partial(fetch, limit=max_content_bytes) if fetch_references else None,
                 max_content_bytes=max_content_bytes,
             )

@@ -1,0 +1,138 @@
+"""`vasari mark`: every file gets a state of its own and never a guess; keys rotate without losing older clips."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.watermark_clips import speech, talking_head
+from media import ClipWriter
+from policy import Authority
+from tests.vasari.conftest import Lab
+from vasari.cli.session import Exit
+from watermark import AudioEmbedder, MarkKey, Payload, VideoEmbedder
+
+FPS = Fraction(25)
+RATE = 48_000
+RELEASE = Payload(0x0BAD_CAFE_0123_4567)
+
+
+def write(path: Path, frames: Tensor, sound: Tensor | None) -> Path:
+    height, width = frames.shape[2:]
+    with ClipWriter(path, width=width, height=height, fps=FPS, sample_rate=RATE if sound is not None else None) as clip:
+        clip.write_frames(frames)
+        if sound is not None:
+            clip.write_audio(sound)
+    return path
+
+
+def marked_frames(frames: Tensor, key: MarkKey) -> Tensor:
+    height, width = frames.shape[2:]
+    return VideoEmbedder(key, RELEASE, width=width, height=height, fps=FPS).push(frames)
+
+
+@pytest.fixture(scope="module")
+def marks(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """An authority, and files in `files/`: marked and unmarked, whole and damaged."""
+    made = Lab(tmp_path_factory.mktemp("marks"))
+    assert made.run("init", "--organisation", "Example Lab").exit_code == 0
+    with Authority.open(made.state) as authority:
+        key = authority.mark_key
+    files = made.folder / "files"
+    files.mkdir()
+    frames, sound = talking_head(80, side=256, seed=4), speech(5.0, sample_rate=RATE, seed=1)
+    embedder = AudioEmbedder(key, RELEASE, sample_rate=RATE)
+    voice = torch.cat([embedder.push(sound), embedder.flush()])
+    head = marked_frames(frames, key)
+    write(files / "marked.mp4", head, voice)
+    write(files / "plain.mp4", frames, None)
+    write(files / "short.mp4", frames[:12], None)
+    write(files / "small.mp4", frames[:, :, 100:148, 100:148], None)
+    whole = (files / "plain.mp4").read_bytes()
+    (files / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    (files / "text.mp4").write_text("no clip")
+    Image.fromarray(head[30].permute(1, 2, 0).numpy()).save(files / "frame.png")
+    Image.fromarray(frames[30].permute(1, 2, 0).numpy()).save(files / "plain.webp")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "picture", "sound", "code"),
+    [
+        ("marked.mp4", "video", "found", "found", Exit.OK),
+        ("plain.mp4", "video", "none", "no_audio", Exit.NOTHING_FOUND),
+        ("short.mp4", "video", "too_short", "no_audio", Exit.NOTHING_FOUND),
+        ("small.mp4", "video", "too_small", "no_audio", Exit.NOTHING_FOUND),
+        ("cut.mp4", "video", "corrupt", "no_audio", Exit.BAD_MEDIA),
+        ("text.mp4", "unreadable", "corrupt", "corrupt", Exit.BAD_MEDIA),
+        ("frame.png", "still", "found", "no_audio", Exit.OK),
+        ("plain.webp", "still", "none", "no_audio", Exit.NOTHING_FOUND),
+    ],
+)
+def test_each_file_has_a_state_of_its_own(
+    marks: Lab, name: str, kind: str, picture: str, sound: str, code: Exit
+) -> None:
+    result = marks.run("mark", "detect", marks.folder / "files" / name, "--json")
+    row = json.loads(result.stdout)
+    assert (row["kind"], row["picture"]["state"], row["sound"]["state"]) == (kind, picture, sound)
+    assert result.exit_code == code
+    for reading in (row["picture"], row["sound"]):
+        assert ("manifest_id" in reading) == (reading["state"] == "found")
+        assert reading["explanation"] or reading["state"] in ("found", "none")
+
+
+def test_what_is_found_comes_with_release_key_and_proven_bound(marks: Lab) -> None:
+    row = marks.json("mark", "detect", marks.folder / "files" / "marked.mp4")
+    key_id = marks.json("mark", "keys", "list")["keys"][0]["key_id"]
+    for reading in (row["picture"], row["sound"]):
+        assert reading["manifest_id"] == f"{RELEASE.manifest_id:016x}"
+        assert reading["key_id"] == key_id
+        assert reading["log10_false_positive"] <= -9
+
+
+def test_a_still_says_how_much_less_its_silence_means(marks: Lab) -> None:
+    result = marks.run("mark", "detect", marks.folder / "files" / "plain.webp")
+    assert "that nothing is found says little" in result.stdout
+
+
+def test_a_folder_is_searched_and_bad_files_do_not_stop_it(marks: Lab) -> None:
+    result = marks.run("mark", "detect", marks.folder / "files", "--json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(rows) == 8
+    assert result.exit_code == Exit.BAD_MEDIA
+    assert "2 of 8 files carry a mark" in result.stderr
+
+
+def test_after_a_rotation_new_clips_have_a_new_key_and_old_ones_are_still_read(marks: Lab, tmp_path: Path) -> None:
+    old = marks.json("mark", "keys", "list")["keys"][0]["key_id"]
+    rotated = marks.json("mark", "keys", "rotate")
+    assert rotated["active"] != old
+    assert rotated["retired"][0] == old
+    with Authority.open(marks.state) as authority:
+        clip = write(tmp_path / "new.mp4", marked_frames(talking_head(80, side=256, seed=6), authority.mark_key), None)
+    assert marks.json("mark", "detect", clip)["picture"]["key_id"] == rotated["active"]
+    before = marks.run("mark", "detect", marks.folder / "files" / "marked.mp4")
+    assert f"key {old}, retired" in before.stdout
+    assert marks.run("mark", "detect", clip, "--key-id", old).exit_code == Exit.NOTHING_FOUND
+
+
+def test_an_unknown_key_number_and_an_empty_folder_are_told(marks: Lab, tmp_path: Path) -> None:
+    clip = marks.folder / "files" / "plain.mp4"
+    known = {row["key_id"] for row in marks.json("mark", "keys", "list")["keys"]}
+    other = next(number for number in range(4096) if number not in known)
+    unknown = marks.run("mark", "detect", clip, "--key-id", other)
+    assert unknown.exit_code == Exit.USAGE
+    assert f"no mark key {other} here" in unknown.stderr
+    assert marks.run("mark", "detect", tmp_path).exit_code == Exit.NOTHING_FOUND
+
+
+def test_no_command_shows_a_secret(marks: Lab) -> None:
+    secret = (marks.state / "keys" / "mark.key").read_bytes()[-32:]
+    for words in (("list",), ("list", "--json")):
+        shown = marks.run("mark", "keys", *words).stdout
+        assert secret.hex() not in shown
+        assert repr(secret) not in shown

@@ -1,0 +1,184 @@
+"""`vasari mark`: which release a file carries in picture and sound, and the keys that mark and read."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vasari.cli.scan import CLIP_SUFFIXES
+from vasari.cli.session import CommandError, Exit, Session, progress, styled, table, with_session
+from vasari.plain_text import printable
+
+if TYPE_CHECKING:
+    from vasari.mark_reading import FileMarks, MarkReading
+    from watermark import MarkKey
+
+SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".aif", ".aiff"})
+COLOURS = {"found": "green", "none": "yellow", "corrupt": "red"}
+
+
+@click.group()
+def mark() -> None:
+    """Find the marks of releases in clips, recordings and stills; list and rotate the keys."""
+
+
+@mark.command(short_help="Which release a file carries in picture and sound.")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--key-id", "key_ids", type=int, multiple=True, help="Look with these keys only; all by default.")
+@with_session
+def detect(session: Session, paths: Sequence[Path], key_ids: tuple[int, ...]) -> None:
+    """Look for the authority's marks, blindly: no original, start, crop, angle or speed need be known.
+
+    Takes clips, recordings and stills (PNG, JPEG, WebP); folders are searched for them by their suffix. Picture and
+    sound each have a state: found, none, too_short, too_small, no_video, no_audio or corrupt. What is found is wrong
+    with at most the probability that is given; it is a proven bound. With --json each file is one line.
+
+    Exit code 0 when a mark was found, 6 when none was, 4 when a file could not be looked at.
+
+    \b
+    Example:
+      vasari mark detect upload.mp4
+      vasari mark detect uploads/ --json
+    """
+    from policy import Authority
+    from vasari.mark_reading import read_file_marks
+
+    files = list(files_below(paths))
+    if not files:
+        raise CommandError("no clip, recording or still found; name files outright", Exit.NOTHING_FOUND)
+    with Authority.open(session.state) as authority:
+        keys = chosen_keys(authority.mark_keys, key_ids)
+    active = keys[0].key_id if not key_ids else None
+    found = unusable = 0
+    with progress("looking", total=len(files), unit="file") as bar:
+        for path in files:
+            marks = read_file_marks(path, keys, progress=lambda at_s: bar.set_postfix_str(f"{at_s:.0f} s"))
+            found, unusable = found + marks.found, unusable + marks.unusable
+            bar.clear()
+            session.result(members(marks), lines_of(marks, active))
+            bar.update()
+    session.note(f"{found} of {len(files)} files carry a mark of {len(keys)} key{'s' * (len(keys) > 1)}")
+    raise SystemExit(Exit.BAD_MEDIA if unusable else Exit.OK if found else Exit.NOTHING_FOUND)
+
+
+@mark.group()
+def keys() -> None:
+    """The keys of the marks: list them, or mark new clips with a new one."""
+
+
+@keys.command("list", short_help="All mark keys by number; no secret is shown.")
+@with_session
+def list_keys(session: Session) -> None:
+    """List the mark keys by number: the one that marks new clips, and those that still read older ones.
+
+    \b
+    Example:
+      vasari mark keys list
+    """
+    from policy import Authority
+
+    with Authority.open(session.state) as authority:
+        stored = authority.stored_mark_keys()
+    rows = [
+        {"key_id": one.key.key_id, "active": one.active, "since": one.since.isoformat(timespec="seconds")}
+        for one in stored
+    ]
+    lines = [f"{row['key_id']:5d}  {'marks and reads' if row['active'] else 'reads only':16s} {row['since']}" for row in rows]
+    session.result({"keys": rows, "folder": str(session.state / "keys")}, lines)
+
+
+@keys.command(short_help="Mark new clips with a new key.")
+@with_session
+def rotate(session: Session) -> None:
+    """Mark new clips with a new key from now on. The old key stays and reads the clips that it marked.
+
+    Rotate from time to time: whoever averages very many clips of one key learns something of its pattern. Jobs that
+    run meanwhile end with the old key. The change is logged.
+
+    \b
+    Example:
+      vasari mark keys rotate
+    """
+    from policy import Authority
+
+    with Authority.open(session.state) as authority:
+        receipt = authority.rotate_mark_key()
+        active, *retired = (key.key_id for key in authority.mark_keys)
+    data = {"active": active, "retired": retired, "log_index": receipt.log_index}
+    session.result(data, table([("new key", active), ("still read", retired), ("log entry", receipt.log_index)]))
+
+
+def files_below(paths: Sequence[Path]) -> Iterator[Path]:
+    """The named files, and what can be looked at in the named folders, each once, in a stable order."""
+    from vasari.mark_reading import STILL_SUFFIXES
+
+    wanted = CLIP_SUFFIXES | SOUND_SUFFIXES | STILL_SUFFIXES
+    seen: set[Path] = set()
+    for path in paths:
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file())
+        for file in inside if path.is_dir() else [path]:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
+
+
+def chosen_keys(known: Sequence["MarkKey"], key_ids: Sequence[int]) -> list["MarkKey"]:
+    """The keys with these numbers, or all; raises CommandError for a number that the authority has not."""
+    by_id = {key.key_id: key for key in known}
+    missing = [number for number in key_ids if number not in by_id]
+    if missing:
+        raise CommandError(f"no mark key {missing[0]} here; there are {', '.join(map(str, sorted(by_id)))}")
+    return [by_id[number] for number in dict.fromkeys(key_ids)] or list(known)
+
+
+def members(marks: "FileMarks") -> dict[str, Any]:
+    """The JSON form of one file's marks."""
+    return {
+        "path": marks.path,
+        "kind": marks.kind,
+        "found": marks.found,
+        "picture": _reading_members(marks.picture),
+        "sound": _reading_members(marks.sound),
+    }
+
+
+def _reading_members(reading: "MarkReading") -> dict[str, Any]:
+    row: dict[str, Any] = {"state": reading.state, "explanation": reading.explanation}
+    detection = reading.detection
+    if detection is None:
+        return row
+    row |= {
+        "log10_false_positive": detection.log10_false_positive,
+        "pilot_z": detection.pilot_z,
+        "seconds_used": detection.seconds_used,
+    }
+    if detection.payload is not None:
+        row |= {"manifest_id": f"{detection.payload.manifest_id:016x}", "key_id": detection.key_id}
+    return row
+
+
+def lines_of(marks: "FileMarks", active: int | None) -> list[str]:
+    """One file's marks for people."""
+    lines = [styled(printable(marks.path), bold=True)]
+    for name, reading in (("picture", marks.picture), ("sound", marks.sound)):
+        word = styled(reading.state.replace("_", " ").ljust(9), fg=COLOURS.get(reading.state))
+        lines.append(f"  {name:8s} {word} {printable(_said(reading, active), 500)}".rstrip())
+    return lines
+
+
+def _said(reading: "MarkReading", active: int | None) -> str:
+    from vasari.reports import odds
+
+    detection = reading.detection
+    if detection is None:
+        return reading.explanation
+    if detection.payload is None:
+        words = f"{detection.seconds_used:.1f} s looked at"
+    else:
+        retired = "" if active is None or detection.key_id == active else ", retired"
+        words = (
+            f"release {detection.payload.manifest_id:016x}, key {detection.key_id}{retired}, "
+            f"false positive at most {odds(detection.log10_false_positive)}, read from {detection.seconds_used:.1f} s"
+        )
+    return f"{words}; {reading.explanation}" if reading.explanation else words

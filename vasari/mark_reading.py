@@ -1,0 +1,124 @@
+"""The marks of one file and nothing else: what was found in its picture and in its sound, each with a state of its own.
+
+A search that could not be made is never told as a mark that was not found.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from media import FrameBlock, MediaError, probe, read_audio, read_frames, read_portrait
+from watermark import (
+    Detection,
+    MarkKey,
+    TooShortError,
+    TooSmallError,
+    WatermarkError,
+    detect_audio,
+    detect_still,
+    detect_video,
+)
+
+SAMPLE_RATE = 48_000
+BLOCK_BYTES = 24 * 2**20
+STILL_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+SMALLEST_STILL_PX = 1  # the mark's detector says what is too small
+
+ReadingState = Literal["found", "none", "too_short", "too_small", "no_video", "no_audio", "corrupt"]
+Kind = Literal["video", "sound", "still", "unreadable"]
+
+STILL_CONFIDENCE = (
+    "a still holds one moment of the mark: what is found is as certain as in a clip, but that nothing is found says "
+    "little, because strong compression, scaling or a crop leave too little in a single picture"
+)
+
+
+@dataclass(frozen=True)
+class MarkReading:
+    """What one search said. `detection` is None where it could not be made; `explanation` says why."""
+
+    state: ReadingState
+    explanation: str = ""
+    detection: Detection | None = None
+
+
+@dataclass(frozen=True)
+class FileMarks:
+    """The marks of one file."""
+
+    path: str
+    kind: Kind
+    picture: MarkReading
+    sound: MarkReading
+
+    @property
+    def found(self) -> bool:
+        """Whether picture or sound carries a mark of one of the keys."""
+        return "found" in (self.picture.state, self.sound.state)
+
+    @property
+    def unusable(self) -> bool:
+        """Whether the file is damaged or none that can be looked at."""
+        return "corrupt" in (self.picture.state, self.sound.state)
+
+
+def read_file_marks(
+    path: Path, keys: Sequence[MarkKey], *, progress: Callable[[float], None] | None = None
+) -> FileMarks:
+    """Look for marks of any of `keys` in a video, recording or still; `progress` gets seconds of picture or sound.
+
+    Raises OSError when the file can't be opened; whatever is wrong with its content becomes a state.
+    """
+    if path.suffix.lower() in STILL_SUFFIXES:
+        return FileMarks(
+            str(path), "still", _still(path, keys), MarkReading("no_audio", "a still picture has no sound")
+        )
+    try:
+        info = probe(path)
+    except MediaError as error:
+        damaged = MarkReading("corrupt", _without_name(error, path))
+        return FileMarks(str(path), "unreadable", damaged, damaged)
+    if info.video_codec is None:
+        picture = MarkReading("no_video", "the file has no video track")
+    else:
+        block_frames = max(1, min(16, BLOCK_BYTES // max(1, info.width * info.height * 3)))
+        picture = _outcome(path, lambda: detect_video(_told(read_frames(path, block_frames=block_frames), progress), keys))
+    if info.audio_codec is None:
+        sound = MarkReading("no_audio", "the file has no sound track")
+    else:
+        blocks = read_audio(path, sample_rate=SAMPLE_RATE)
+        sound = _outcome(path, lambda: detect_audio(blocks, keys, sample_rate=SAMPLE_RATE))
+    return FileMarks(str(path), "sound" if info.video_codec is None else "video", picture, sound)
+
+
+def _still(path: Path, keys: Sequence[MarkKey]) -> MarkReading:
+    reading = _outcome(path, lambda: detect_still(read_portrait(path, min_px=SMALLEST_STILL_PX), keys))
+    if reading.state in ("found", "none"):
+        return MarkReading(reading.state, STILL_CONFIDENCE, reading.detection)
+    return reading
+
+
+def _outcome(path: Path, search: Callable[[], Detection]) -> MarkReading:
+    try:
+        detection = search()
+    except MediaError as error:
+        return MarkReading("corrupt", _without_name(error, path))
+    except TooShortError as error:
+        return MarkReading("too_short", str(error))
+    except TooSmallError as error:
+        return MarkReading("too_small", str(error))
+    except WatermarkError as error:  # frames that change their size on the way, rates beyond all use
+        return MarkReading("corrupt", str(error))
+    return MarkReading("found" if detection.found else "none", "", detection)
+
+
+def _told(blocks: Iterator[FrameBlock], progress: Callable[[float], None] | None) -> Iterator[FrameBlock]:
+    for block in blocks:
+        yield block
+        if progress is not None and block.times:
+            progress(float(block.times[-1]))
+
+
+def _without_name(error: MediaError, path: Path) -> str:
+    return " ".join(str(error).split()).removeprefix(f"{path}: ")

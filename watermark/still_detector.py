@@ -1,0 +1,70 @@
+"""Reads the mark out of one picture: a frame saved as a still, or a screenshot of one.
+
+A still holds a single segment's pattern against the whole detail of the picture, where a clip holds dozens against
+what changes from frame to frame. So it is found less often, and a still without a mark says little; what is found
+has the same proven bound, because it is the same tag that decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from watermark.code import CODED_BITS
+from watermark.detection import Detection, TagCheck
+from watermark.errors import WatermarkError
+from watermark.frame_window import reduced_luma
+from watermark.key import MarkKey
+from watermark.pose_search import Pose, fold, on_lattice, search_pose
+from watermark.video_pattern import VideoPattern
+from watermark.visibility import blur, visibility_mask
+
+POSES = 3
+CANDIDATES = 4
+WORTH_DECODING = 3.0  # energy of the soft bits over chance, in standard deviations
+
+
+def detect_still(frame: Tensor, keys: Sequence[MarkKey]) -> Detection:
+    """Look for a mark of any of `keys` in one picture uint8 [3, H, W]; stop at the first genuine one.
+
+    `seconds_used` is 0. Raises `TooSmallError` for pictures below 64 px, `WatermarkError` for another type or no key.
+    """
+    if not keys:
+        raise WatermarkError("no key to look with: give at least one MarkKey")
+    if frame.dtype != torch.uint8 or frame.ndim != 3 or frame.shape[0] != 3:
+        raise WatermarkError(f"a still must be uint8 [3, H, W], got {frame.dtype} {list(frame.shape)}")
+    picture = reduced_luma(frame)
+    check, best_z = TagCheck(), 0.0
+    fine = _whitened(picture)
+    wave = torch.stack([fine, torch.zeros_like(fine)])
+    for key in keys:
+        for pose in (Pose(), *search_pose(wave, key, best=POSES)):
+            best_z = max(best_z, pose.z)
+            for word in _soft_words(picture, pose, key):
+                payload = check.read(word.double().numpy(), key)
+                if payload is not None:
+                    return Detection("video", payload, key.key_id, check.log10_false_positive, pose.z, 0.0)
+    return Detection("video", None, None, check.log10_false_positive, best_z, 0.0)
+
+
+def _whitened(picture: Tensor) -> Tensor:
+    """The picture [H, W] without what is smooth, equally strong everywhere."""
+    detail = picture - blur(picture[None], 3)[0]
+    deviation = blur(detail.square()[None], 7)[0].clamp(min=0).sqrt().clamp(min=0.5)
+    return (detail / deviation).clamp(-2.5, 2.5)
+
+
+def _soft_words(picture: Tensor, pose: Pose, key: MarkKey) -> list[Tensor]:
+    """Soft code words [512] of the likeliest segments, best first."""
+    top, left, cells = on_lattice(picture[None], pose)
+    detail = cells - blur(cells, 3)
+    deviation = blur(detail.square(), 3).clamp(min=0).sqrt().clamp(min=0.5)
+    weight = (visibility_mask(cells + 128) / deviation).sqrt()
+    torus = fold((detail / deviation).clamp(-2.5, 2.5) * weight, top, left).flatten(1)
+    variance = float(torus.square().sum()) / CODED_BITS
+    words = VideoPattern.of(key).correlate(torus)[..., 0]
+    excess = (words.square().sum(1) / max(variance, 1e-12) - CODED_BITS) / (2 * CODED_BITS) ** 0.5
+    order = excess.argsort(descending=True)[:CANDIDATES]
+    return [words[s] for s in order if excess[s] >= WORTH_DECODING]

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generator.audio_features import CHANNELS, FRAMES_PER_UNIT
+from generator.audio_features import CHANNELS, FRAMES_PER_UNIT, MEL_BANDS
 from generator.motion_mouth import MOUTH_AXES
 from generator.motion_visemes import VISEMES
 
 DROPOUT = 0.15  # in training
 DELAY_FRAMES = 3  # frame t is answered when unit t + 3 has been heard
+LEVEL_CHANNEL = MEL_BANDS  # of the features: level relative to the running level
 
 
 @dataclass(frozen=True)
@@ -117,3 +118,17 @@ class AudioEncoder(nn.Module):
         flags = self.flags(x)  # [B, T, 2]
         reading = Reading(x, self.mouth(x), self.sound(x), flags[..., 0], flags[..., 1])
         return reading, EncoderState(tuple(histories), hidden)
+
+
+def heard(reading: Reading, level_now: Tensor, level_ahead: Tensor) -> Tensor:
+    """What the motion transformer is told of a frame: hidden layer, mouth, flags and two levels. [B, T, width + 21].
+
+    Levels [B, T] are the largest feature `LEVEL_CHANNEL` of the frame's own unit and of the newest unit.
+    """
+    flags = torch.stack([reading.closed.sigmoid(), reading.active.sigmoid(), level_now, level_ahead], -1)
+    return torch.cat([reading.hidden, reading.mouth, flags], -1)
+
+
+def heard_size(config: EncoderConfig) -> int:
+    """Width of `heard`."""
+    return config.width + len(MOUTH_AXES) + 4

@@ -84,7 +84,9 @@ def measure_speed(model: MotionModel, seconds: int = 20) -> Rows:
     }
 
 
-def parts(model: MotionModel, data: Path | None, plots: Path | None, portraits: int) -> Mapping[str, Callable[[], Rows]]:
+def parts(
+    model: MotionModel, data: Path | None, plots: Path | None, portraits: int
+) -> Mapping[str, Callable[[], Rows]]:
     """Name -> what measures its rows; those without their data are left out."""
     known: dict[str, Callable[[], Rows]] = {
         "languages": lambda: measure_languages(model),

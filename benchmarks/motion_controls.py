@@ -5,8 +5,8 @@ The demo portrait, and held-out portraits where the data is there, speak or rest
 control_gaze_deg      mean angle between the asked directions (±15 yaw, ±9 pitch) and measured, against the same frames
                       with the gaze into the camera (`iris_shift`)
 control_distance_pct  mean error of the head's distance in per cent of it (`face_read_out`), asked 0.8 to 1.25
-control_emotion_rank  rank correlation of asked strength (0 to 1) and how far landmarks are from the neutral face's, mean
-                      over emotions and portraits
+control_emotion_rank  rank correlation of asked strength (0 to 1) and how far landmarks are from the neutral face's,
+                      mean over emotions and portraits
 control_motion_rank   rank correlation of the asked amount (0 to 2) and the head's deviation over 3 s, read off frames
 """
 

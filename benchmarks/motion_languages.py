@@ -1,7 +1,7 @@
 """Languages: speech sounds named right and lips in time, in languages that were trained on and in others.
 
-Every language speaks shuffled words of its own through espeak-ng, degraded like training sound but with other seeds; the
-engine tells the exact times of its sounds. Greek, Danish, Hindi, Catalan and Russian were never trained on, by any part.
+Every language speaks shuffled words of its own through espeak-ng, degraded like training sound but with other seeds;
+the engine tells the exact times of its sounds. Greek, Danish, Hindi, Catalan and Russian were never trained on.
 
 viseme_accuracy       share of speech frames whose look-alike class (of 26) the audio encoder names right
 unseen_language_viseme_drop_pct   by how much it is lower, relatively, over unseen languages than over trained ones
@@ -38,7 +38,7 @@ def clips_of(language: str, count: int) -> list[Example]:
     """`count` clips of 8 s in changing voices."""
     voices = synthesis.ESPEAK_VOICES | synthesis.HELD_OUT_VOICES
     voice = next(name for name, spoken in voices.items() if spoken == language)
-    words, rng = random.Random(f"{SEED}/{language}"), np.random.default_rng([SEED, *language.encode()])  # noqa: S311
+    words, rng = random.Random(f"{SEED}/{language}"), np.random.default_rng([SEED, *language.encode()])
     clips = []
     for index in range(count):
         timbre = TIMBRES[index % len(TIMBRES)]

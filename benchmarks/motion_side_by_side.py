@@ -1,4 +1,4 @@
-"""A clip to look at: the demo portrait speaks, at the left by the model, at the right with a mouth driven by loudness."""
+"""A clip to look at: the demo portrait speaks, left by the model, right with a mouth driven by loudness."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 Sound is handled in units of one frame (40 ms): the audio encoder answers for frame t when it has heard unit t + 3. Four
 answered frames make a block, which the transformer turns into motion (`generator.motion_sampler`), rules keep right
 (`generator.motion_face`), and blinks and gaze shifts join (`generator.motion_processes`). The look-ahead is
-`LOOK_AHEAD_S`, from the start of a block's first frame to the last sample it needs. Each unit and each block is computed
-alone with fixed shapes, so any chunking of the sound gives bit-equal motion; all randomness is counter-based, so equal
-seeds do too. The state has the same size after an hour.
+`LOOK_AHEAD_S`, from the start of a block's first frame to the last sample it needs. Each unit and each block is
+computed alone with fixed shapes, so any chunking of the sound gives bit-equal motion; all randomness is counter-based,
+so equal seeds do too. The state has the same size after an hour.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ GATE_ATTACK, GATE_RELEASE = 0.65, 0.4  # per frame
 ENDING: Final = (0.6, 0.25, 0.0)  # the last frames of a recording close the mouth
 ARTICULATION: Final = 1.15  # prediction shrinks movements towards their mean
 CLOSING: Final = (0.08, 0.25)  # probability of a closure at which the lips begin to shut, and are shut
+FLOW_LIPS: Final = 0.5  # share of the transformer's lips; the rest is what the encoder regresses
 SETTLING_FRAMES: Final = 20  # a clip begins at the portrait's own head pose
 
 
@@ -196,7 +197,8 @@ class MotionModel:
         gate = 0.0 if gate < 0.03 else gate
         wanted = state.controls.at(state.frames_made)
         closed = _smoothstep(frame.closed, *CLOSING)
-        mouth = speech_mouth(latent[MOUTH] * ARTICULATION, closed, gate * closing, wanted.expression_strength)
+        lips = torch.lerp(frame.mouth, latent[MOUTH], FLOW_LIPS)
+        mouth = speech_mouth(lips * ARTICULATION, closed, gate * closing, wanted.expression_strength)
         living, living_state = step_living(state.living, state.controls, state.seed)
         settled = _smoothstep(state.frames_made, 0, SETTLING_FRAMES)
         row = assemble_frame(mouth, latent[MOOD], latent[POSE] * settled, living, wanted)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
 
 from generator.controls import FPS, Controls
 from generator.motion_random import normal, uniform

@@ -52,6 +52,7 @@ class Cache:
 
     keys: tuple[Tensor, ...]  # per layer [B, heads, past · BLOCK, width / heads]
     values: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]  # per layer [heads, BLOCK, (past + 1) · BLOCK], -inf where nothing is known yet
     known: int  # blocks
     last: Tensor  # [B, 1, SIZE] normalised motion of the newest frame
 
@@ -86,12 +87,16 @@ class Attention(nn.Module):
         q, k, v = parts.permute(2, 0, 3, 1, 4)
         return q, k, v
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, distance: Tensor, seen: Tensor) -> Tensor:
-        """`distance` [T, S] frames from key to query, `seen` [T, S] bool -> [B, T, width]."""
-        bias = self.bias[:, (distance + BLOCK - 1).clamp(0, self.bias.shape[1] - 1)]  # [heads, T, S]
-        bias = bias.masked_fill(~seen, -torch.inf)
+    def biases(self, distance: Tensor, seen: Tensor) -> Tensor:
+        """`distance` [T, S] frames from key to query, `seen` [T, S] bool -> [heads, T, S]."""
+        bias = self.bias[:, (distance + BLOCK - 1).clamp(0, self.bias.shape[1] - 1)]
+        return bias.masked_fill(~seen, -torch.inf)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """Queries [B, heads, T, d], keys and values [B, heads, S, d], bias [heads, T, S] -> [B, T, width]."""
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # [B, heads, T, d]
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        joined: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return joined
 
 
 class Layer(nn.Module):
@@ -105,7 +110,8 @@ class Layer(nn.Module):
         self.outer = nn.Linear(4 * config.width, config.width)
 
     def think(self, x: Tensor) -> Tensor:
-        return x + self.outer(F.gelu(self.inner(self.norm2(x))))
+        thought: Tensor = self.outer(F.gelu(self.inner(self.norm2(x))))
+        return x + thought
 
 
 class MotionTransformer(nn.Module):
@@ -123,7 +129,8 @@ class MotionTransformer(nn.Module):
         self.condition_in = nn.Linear(CONDITIONS, config.width)
         self.time_in = nn.Sequential(nn.Linear(32, config.width), nn.GELU(), nn.Linear(config.width, config.width))
         self.place = nn.Parameter(torch.randn(BLOCK, config.width) * 0.02)  # in the block
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.stack = [Layer(config) for _ in range(config.layers)]
+        self.layers = nn.ModuleList(self.stack)
         self.norm = nn.LayerNorm(config.width)
         self.out = nn.Linear(config.width, SIZE)
         nn.init.zeros_(self.out.weight)
@@ -137,9 +144,10 @@ class MotionTransformer(nn.Module):
         """motion, last [B, T, SIZE] normalised; audio [B, T, audio + 1]; conditions [B, T, CONDITIONS]; time [B, T]."""
         angles = time[..., None] * torch.arange(1, 17, device=time.device) * (math.pi / 2)  # [B, T, 16]
         waves = torch.cat([angles.sin(), angles.cos()], -1)  # [B, T, 32]
-        x = self.motion_in(motion) + self.last_in(last) + self.audio_in(audio) + self.condition_in(conditions)
+        x: Tensor = self.motion_in(motion) + self.last_in(last) + self.audio_in(audio) + self.condition_in(conditions)
         x = x + self.time_in(waves)  # [B, T, width]
-        return x + self.place.repeat(x.shape[1] // BLOCK, 1)
+        place: Tensor = self.place.repeat(x.shape[1] // BLOCK, 1)
+        return x + place
 
     def base(self, last: Tensor, audio_mouth: Tensor, given: Tensor) -> Tensor:
         """What the network corrects: the encoder's mouth where sound is given, else the newest frame. [B, T, SIZE]."""
@@ -167,11 +175,11 @@ class MotionTransformer(nn.Module):
         )  # fmt: skip
         distance, seen = self._two_copies(frames)
         x = doubled
-        for layer in self.layers:
+        for layer in self.stack:
             attention = layer.attention
-            x = x + attention.attend(*attention.split(layer.norm1(x)), distance, seen)
+            x = x + attention.attend(*attention.split(layer.norm1(x)), attention.biases(distance, seen))
             x = layer.think(x)
-        said = self.out(self.norm(x[:, frames:]))
+        said: Tensor = self.out(self.norm(x[:, frames:]))
         return self.base(last, audio_mouth, audio[..., -1:]) + said
 
     @staticmethod
@@ -194,8 +202,14 @@ class MotionTransformer(nn.Module):
 
     def start(self, batch: int = 1) -> Cache:
         size = (batch, self.config.heads, self.config.past * BLOCK, self.config.width // self.config.heads)
-        empty = tuple(torch.zeros(size) for _ in self.layers)
-        return Cache(empty, empty, 0, torch.zeros(batch, 1, SIZE))
+        empty = tuple(torch.zeros(size) for _ in self.stack)
+        return Cache(empty, empty, self._biases(0), 0, torch.zeros(batch, 1, SIZE))
+
+    def _biases(self, known: int) -> tuple[Tensor, ...]:
+        length, here = self.config.past * BLOCK, torch.arange(BLOCK)
+        distance = torch.cat([here[:, None] + length - torch.arange(length), here[:, None] - here], 1)
+        seen = (torch.arange(length + BLOCK) >= (self.config.past - known) * BLOCK).expand(BLOCK, -1)
+        return tuple(layer.attention.biases(distance, seen) for layer in self.stack)
 
     def block(
         self, motion: Tensor, time: float, audio: Tensor, audio_mouth: Tensor, conditions: Tensor, cache: Cache
@@ -208,18 +222,15 @@ class MotionTransformer(nn.Module):
         last = cache.last.expand(batch, BLOCK, SIZE)
         times = torch.full((batch, BLOCK), time)
         x = self.tokens(motion, last, audio, conditions, times)  # [B, BLOCK, width]
-        length = self.config.past * BLOCK
-        here = torch.arange(BLOCK)
-        distance = torch.cat([here[:, None] + length - torch.arange(length), here[:, None] - here], 1)
-        seen = (torch.arange(length + BLOCK) >= (self.config.past - cache.known) * BLOCK).expand(BLOCK, -1)
         keys, values = [], []
-        for layer, old_k, old_v in zip(self.layers, cache.keys, cache.values, strict=True):
+        for layer, bias, old_k, old_v in zip(self.stack, cache.biases, cache.keys, cache.values, strict=True):
             q, k, v = layer.attention.split(layer.norm1(x))
             k, v = torch.cat([old_k, k], 2), torch.cat([old_v, v], 2)  # [B, heads, length + BLOCK, d]
             keys.append(k[:, :, BLOCK:])
             values.append(v[:, :, BLOCK:])
-            x = x + layer.attention.attend(q, k, v, distance, seen)
+            x = x + layer.attention.attend(q, k, v, bias)
             x = layer.think(x)
         said = self.base(last, audio_mouth, audio[..., -1:]) + self.out(self.norm(x))
         known = min(cache.known + 1, self.config.past)
-        return said, Cache(tuple(keys), tuple(values), known, motion[:, -1:])
+        biases = cache.biases if known == cache.known else self._biases(known)
+        return said, Cache(tuple(keys), tuple(values), biases, known, motion[:, -1:])

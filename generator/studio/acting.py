@@ -4,8 +4,8 @@ Stochastic: every seed is another good performance. Sources of what is written h
 - Head: nods and overshoots fall on stressed syllables, posture shifts between phrases (Graf, Cosatto, Strom and Huang,
   "Visual prosody: facial movements accompanying speech", 2002; Hadar, Steiner, Grant and Rose, "Kinematics of head
   movements accompanying speech", 1983); anger and joy move the head more than sadness (Busso, Deng, Grimm, Neumann and
-  Narayanan, "Rigid head motion in expressive speech animation", 2007). Amounts are calibrated to the talkers of GRID that
-  may be trained on: over 3 s their deviations are 0.9, 0.6 and 0.3 degrees (pitch, yaw, roll).
+  Narayanan, "Rigid head motion in expressive speech animation", 2007). Amounts are calibrated to GRID's talkers: over
+  3 s their deviations are 0.9, 0.6 and 0.3 degrees (pitch, yaw, roll).
 - A listener or thinker is nearly still, with a quarter of the sway.
 - Brows rise on pitch accents, starting about 60 ms early (Flecha-Garcia, "Eyebrow raises in dialogue and their relation
   to discourse structure, utterance function and pitch accents in English", 2010).
@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ from generator.motion_visemes import SILENCE, VISEMES
 
 Rng = np.random.Generator
 Track = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.integer[Any]]
+Real = npt.NDArray[np.floating[Any]]
 
 VOWELS: Final = np.array([VISEMES.index(v) for v in ("AA", "AE", "AH", "EH", "IH", "IY", "ER", "AO", "OW", "UU", "YY")])
 STRESSED_SHARE: Final = 0.4  # of the vowels of a phrase
@@ -58,7 +60,7 @@ class Script:
     stresses: tuple[tuple[int, float], ...]
 
 
-def read_script(classes: npt.NDArray[np.integer], level_db: npt.NDArray[np.floating]) -> Script:
+def read_script(classes: Whole, level_db: Real) -> Script:
     """Phrases are runs of speech without a gap of `PHRASE_GAP_S`; stressed vowels are the loud and long ones."""
     speaking = (classes != SILENCE).astype(np.float64)
     closed = scipy.ndimage.binary_closing(speaking > 0, np.ones(round(PHRASE_GAP_S * FPS)))
@@ -92,7 +94,7 @@ def draw_controls(rng: Rng) -> ControlValues:
 
 
 def act(
-    classes: npt.NDArray[np.integer], level_db: npt.NDArray[np.floating], mouth: npt.NDArray[np.floating],
+    classes: Whole, level_db: Real, mouth: Real,
     wanted: ControlValues, rng: Rng,
 ) -> npt.NDArray[np.float32]:  # fmt: skip
     """classes, level_db [T], mouth [T, 17] of the lips -> latent motion [T, 36] for a head-motion amount of 1."""

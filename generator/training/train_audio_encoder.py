@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from generator.audio_encoder import DELAY_FRAMES, AudioEncoder, EncoderConfig, Reading
 from generator.audio_features import CHANNELS, FRAMES_PER_UNIT, MEL_BANDS
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM
-from generator.audio_encoder import DELAY_FRAMES, AudioEncoder, EncoderConfig, Reading
 from generator.motion_visemes import CLOSED, SILENCE, VISEMES
 
 GAP = torch.tensor([LIP_GAP_CM[axis] for axis in MOUTH_AXES])

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -35,6 +36,8 @@ from generator.motion_transformer import (
 from generator.studio.acting import act, draw_controls
 from generator.training.resumable import ResumableRun
 from generator.training.train_audio_encoder import Examples, vary_features
+
+Rows = NDArray[np.int64]
 
 GAP = torch.tensor([LIP_GAP_CM[axis] for axis in MOUTH_AXES])
 CONDITION_DROPOUT, AUDIO_DROPOUT, PAST_DROPOUT = 0.1, 0.1, 0.3
@@ -64,7 +67,7 @@ class Studio:
         self.mean, self.spread = torch.zeros(SIZE), torch.ones(SIZE)
 
     @torch.no_grad()
-    def _listen(self, encoder: AudioEncoder, rows: np.ndarray, seed: int) -> Tensor:
+    def _listen(self, encoder: AudioEncoder, rows: Rows, seed: int) -> Tensor:
         """[B, 200 - delay, n] in half precision, of features perturbed once per clip."""
         batch = self.examples.take(rows)
         features = batch.features
@@ -75,7 +78,7 @@ class Studio:
         said = type(reading)(*(value[:, DELAY_FRAMES:] for value in vars(reading).values()))
         return heard(said, level[:, :-DELAY_FRAMES], level[:, DELAY_FRAMES:]).half()
 
-    def scene(self, rows: np.ndarray, frames: int, rng: np.random.Generator) -> Scene:
+    def scene(self, rows: Rows, frames: int, rng: np.random.Generator) -> Scene:
         """Act the clips in `rows`, cut to `frames` frames."""
         motions, conditions = [], []
         start = int(rng.integers(0, self.heard.shape[1] - frames + 1))
@@ -98,7 +101,7 @@ class Studio:
         self.mean, self.spread = motion.mean(0), motion.std(0).clamp_min(0.01)
 
 
-def _chunks(count: int, size: int) -> list[np.ndarray]:
+def _chunks(count: int, size: int) -> list[Rows]:
     return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
 
 
@@ -171,13 +174,18 @@ def train(args: argparse.Namespace) -> None:
     for step in tqdm(range(run.step, args.steps), disable=None, desc="steps"):
         rng = np.random.default_rng([args.seed, 2, step])
         rows = rng.integers(args.held_out, len(studio.examples), args.batch)
-        run.descend(torch.stack(list(loss_of(network, drop(studio.scene(rows, args.frames, rng), rng), rng).values())).sum())
+        run.descend(
+            torch.stack(list(loss_of(network, drop(studio.scene(rows, args.frames, rng), rng), rng).values())).sum()
+        )
         if run.step % args.check == 0 or run.step == args.steps:
             found = evaluate(network, studio, args.frames)
             run.save(found)
             print(run.step, round(run.seconds), found, flush=True)
             write(
-                run, encoder, network, {"settings": settings, "steps": run.step, "seconds": run.seconds, "held_out": found}
+                run,
+                encoder,
+                network,
+                {"settings": settings, "steps": run.step, "seconds": run.seconds, "held_out": found},
             )
 
 

@@ -158,7 +158,9 @@ def test_sound_of_a_wrong_kind_is_refused(model: MotionModel, audio: Tensor) -> 
 
 def test_tensors_rebuild_their_network_from_the_configuration_alone(model: MotionModel, sound: Tensor) -> None:
     parts = {"encoder": model.encoder, "flow": model.flow}
-    tensors = {f"{part}.{name}": value.clone() for part, net in parts.items() for name, value in net.state_dict().items()}
+    tensors = {
+        f"{part}.{name}": value.clone() for part, net in parts.items() for name, value in net.state_dict().items()
+    }
     rebuilt = MotionModel.from_tensors(tensors, {part: net.config.as_dict() for part, net in parts.items()})
     assert_same(play(rebuilt, sound, [5000], Controls()), play(model, sound, [5000], Controls()))
 
@@ -227,7 +229,7 @@ def test_state_does_not_grow_with_time(model: MotionModel) -> None:
     def numbers(state: SpeechMotionState) -> int:
         cache = state.cache
         tensors = [state.remainder, *vars(state.features).values(), *state.encoder.history, state.encoder.hidden]
-        tensors += [*cache.keys, *cache.values, cache.last, *(frame.audio for frame in state.frames)]
+        tensors += [*cache.keys, *cache.values, *cache.biases, cache.last, *(frame.audio for frame in state.frames)]
         return sum(t.numel() for t in tensors) + len(state.levels)
 
     generator = torch.Generator().manual_seed(0)

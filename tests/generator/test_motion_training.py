@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 pytest.importorskip("soundfile", reason="the studio needs soundfile (pip install '.[training]')")
 
 from generator.motion import MotionModel
-from generator.training.pack import pack
 from generator.training import train_audio_encoder, train_motion
+from generator.training.pack import pack
 
 
 def encoder_settings(folder: Path, steps: int) -> argparse.Namespace:

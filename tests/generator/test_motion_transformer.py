@@ -24,7 +24,7 @@ def flow() -> MotionTransformer:
     torch.manual_seed(0)
     flow = MotionTransformer(TransformerConfig(audio=AUDIO, width=32, layers=2, heads=2, past=3)).eval()
     torch.nn.init.normal_(flow.out.weight, std=0.2)
-    for layer in flow.layers:
+    for layer in flow.stack:
         torch.nn.init.normal_(layer.attention.bias, std=0.5)
     return flow.requires_grad_(False)
 

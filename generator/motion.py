@@ -43,6 +43,7 @@ ENDING: Final = (0.6, 0.25, 0.0)  # the last frames of a recording close the mou
 ARTICULATION: Final = 1.15  # prediction shrinks movements towards their mean
 CLOSING: Final = (0.08, 0.25)  # probability of a closure at which the lips begin to shut, and are shut
 FLOW_LIPS: Final = 0.5  # share of the transformer's lips; the rest is what the encoder regresses
+HEAD_FOLLOWS: Final = 0.45  # per frame, twice: what few steps leave of the noise in the head's motion is smoothed
 SETTLING_FRAMES: Final = 20  # a clip begins at the portrait's own head pose
 
 
@@ -79,6 +80,7 @@ class SpeechMotionState:
     frames: tuple[HeardFrame, ...]  # of the unfinished block
     cache: Cache
     gate: float
+    head: Tensor  # [2, 6] both stages of smoothing
     living: LivingState
     frames_made: int
     finished: bool
@@ -110,7 +112,7 @@ class MotionModel:
     def start(self, controls: Controls, seed: int) -> SpeechMotionState:
         return SpeechMotionState(
             controls, seed, torch.zeros(0), 0, 0, self.audio.start(), self.encoder.start(), (), (), self.flow.start(2),
-            0.0, start_living(controls, seed), 0, False,
+            0.0, torch.zeros(2, 6), start_living(controls, seed), 0, False,
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -200,9 +202,11 @@ class MotionModel:
         lips = torch.lerp(frame.mouth, latent[MOUTH], FLOW_LIPS)
         mouth = speech_mouth(lips * ARTICULATION, closed, gate * closing, wanted.expression_strength)
         living, living_state = step_living(state.living, state.controls, state.seed)
+        first = torch.lerp(state.head[0], latent[POSE], HEAD_FOLLOWS)
+        head = torch.stack([first, torch.lerp(state.head[1], first, HEAD_FOLLOWS)])
         settled = _smoothstep(state.frames_made, 0, SETTLING_FRAMES)
-        row = assemble_frame(mouth, latent[MOOD], latent[POSE] * settled, living, wanted)
-        return row, replace(state, gate=gate, living=living_state, frames_made=state.frames_made + 1)
+        row = assemble_frame(mouth, latent[MOOD], head[1] * settled, living, wanted)
+        return row, replace(state, gate=gate, head=head, living=living_state, frames_made=state.frames_made + 1)
 
 
 def _smoothstep(x: float, low: float, high: float) -> float:

@@ -31,6 +31,7 @@ format: $(STAMP) ## format and fix what can be fixed
 
 bench: $(STAMP) ## measure everything, write benchmarks/results/foundation.json and docs/BENCHMARKS.md
 	$(BIN)/python -m benchmarks.foundation
+	$(BIN)/python -m benchmarks.motion
 
 clean: ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) demo-out .mypy_cache .ruff_cache .pytest_cache

@@ -19,7 +19,7 @@ from benchmarks.results_page import Rows, number, write_results
 
 
 def _parts(data: Path | None) -> Mapping[str, Callable[[], Rows]]:
-    from benchmarks import detector, motion, pipeline, policy, provenance, renderer
+    from benchmarks import detector, pipeline, policy, provenance, renderer
 
     return {
         "pipeline": pipeline.measure,
@@ -27,7 +27,6 @@ def _parts(data: Path | None) -> Mapping[str, Callable[[], Rows]]:
         "provenance": provenance.measure,
         "policy": policy.measure,
         "renderer": lambda: renderer.measure(data),
-        "motion": lambda: motion.measure(data),
         "detector": lambda: detector.measure(data) if data else {},
     }
 

@@ -1,295 +1,133 @@
-"""Motion from speech against real talkers: bilabial closure, lip opening, silence, speed.
+"""The motion model: lips on real speech, languages, naturalness, controls on rendered frames, equal bits, speed.
 
-    python -m benchmarks.motion --data FOLDER              figures of the shipped model on a table
-    python -m benchmarks.motion ... --checkpoint PATH      of another one: `<path>.safetensors` and `<path>.json`
-    python -m benchmarks.motion ... --plots DIR            lip gap over time, one picture per clip
+    python -m benchmarks.motion --data FOLDER [--only lips]     writes benchmarks/results/motion.json
+    python -m benchmarks.motion --data FOLDER --checkpoint runs/motion/flow/motion --dry-run
+    python -m benchmarks.motion --clip OUT.mp4                  the demo speaks, beside a mouth driven by loudness
 
-FOLDER holds `grid/` (clips, tracks, phones) and `speech/` (LJSpeech sentences); none of it ships here. Without data
-only the speed is measured.
-
-The GRID talkers tested here (C, F, H, I) and the LJSpeech reader were never trained on. LJSpeech phone times are in
-`ljspeech_phones.csv` (pocketsphinx 5.1.1; 26 sentences whose words are all in its dictionary).
+FOLDER holds `grid/` (clips, tracks, phones), `speech/` (LJSpeech sentences) and `portraits/`; none of it ships here. A
+part without its data is left out. What the figures mean stands in the modules of the parts: `motion_lips`,
+`motion_languages` (needs espeak-ng), `motion_naturalness`, `motion_controls`.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.interval import share_interval
+from benchmarks.motion_controls import measure_controls
+from benchmarks.motion_languages import measure_languages
+from benchmarks.motion_lips import measure_lips
+from benchmarks.motion_naturalness import DEMO_VOICE, measure_naturalness
+from benchmarks.motion_side_by_side import write_side_by_side
+from benchmarks.results_page import Rows, commit, number, write_results
 from benchmarks.shipped_weights import shipped
 from generator import Controls
-from generator.controls import FPS
+from generator.audio_features import UNIT
 from generator.motion import MotionModel
-from generator.motion_mouth import LIP_GAP_CM, REST_GAP_CM, columns
-from generator.rig import EXPRESSION_NAMES
-from generator.training.motion_dataset import GRID_FACE_CM, HELD_OUT_TALKERS, grid_talkers, read_sound
+from generator.motion_block import MotionBlock
+from generator.motion_transformer import BLOCK
+from media import load_audio
 
-Rows = dict[str, dict[str, Any]]
-Curve = npt.NDArray[np.float64]
-
-LJSPEECH_PHONES = Path(__file__).with_name("ljspeech_phones.csv")
 COMMAND = "python -m benchmarks.motion --data FOLDER"
-BILABIAL = {"P", "B", "M"}
-OPEN = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY", "OW"}
-LIP_SOUNDS = BILABIAL | {"F", "V", "W", "SIL"}
-CLOSED_CM = 0.1  # 0.009 of the face height; the real talkers come within 0.000 to 0.003
-INTER_OCULAR_CM = 6.2
-LONG_SILENCE_S = 0.3
-
-
-@dataclass(frozen=True)
-class Phone:
-    start_s: float
-    end_s: float
-    name: str
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A test recording: sound at 16 kHz, phones, and the real lip gap in cm where there is a film."""
-
-    name: str
-    sound: npt.NDArray[np.float32]
-    phones: tuple[Phone, ...]
-    gap_cm: Curve | None
 
 
 def load_model(checkpoint: Path | None) -> MotionModel:
+    """The shipped one, or `<path>.safetensors` with `<path>.json`."""
     if checkpoint is None:
         return MotionModel.from_tensors(*shipped("motion"))
     config = json.loads(checkpoint.with_suffix(".json").read_text(encoding="utf-8"))
     return MotionModel.from_tensors(load_file(str(checkpoint.with_suffix(".safetensors"))), config)
 
 
-def held_out_grid(folder: Path) -> Iterator[Recording]:
-    for name, talker in sorted(grid_talkers(folder).items()):
-        if talker in HELD_OUT_TALKERS:
-            with (folder / f"{name}_phones.csv").open(newline="", encoding="utf-8") as file:
-                phones = tuple(_phone(row) for row in csv.DictReader(file))
-            gap = np.load(folder / f"{name}_motion.npz")["lip_gap"] * GRID_FACE_CM
-            yield Recording(name, read_sound(folder / f"{name}.mpg"), phones, gap)
-
-
-def ljspeech(folder: Path) -> Iterator[Recording]:
-    phones: dict[str, list[Phone]] = {}
-    with LJSPEECH_PHONES.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            phones.setdefault(row["file"], []).append(_phone(row))
-    for name, timed in phones.items():
-        yield Recording(name, read_sound(folder / f"{name}.flac"), tuple(timed), None)
-
-
-def _phone(row: dict[str, str]) -> Phone:
-    return Phone(float(row["start_s"]), float(row["end_s"]), row["phone"])
-
-
-def lip_gap_cm(expression: torch.Tensor) -> Curve:
-    """[T, 53] -> [T] inner lip distance of the rig in cm."""
-    gains = torch.zeros(len(EXPRESSION_NAMES))
-    for axis, gap in LIP_GAP_CM.items():
-        gains[list(columns(axis))] = gap / len(columns(axis))
-    return np.asarray((expression @ gains + REST_GAP_CM).double().numpy())
-
-
-def driven_gap(model: MotionModel, sound: npt.NDArray[np.float32]) -> Curve:
-    still = Controls(head_motion=0.0, blink_rate_per_min=0.0)
-    block, _ = model.step(torch.from_numpy(sound), model.start(still, 1), final=True)
-    return lip_gap_cm(block.expression)
-
-
-def loudness_gap(sound: npt.NDArray[np.float32], frames: int) -> Curve:
-    """Baseline: opening follows the log level of 80 ms around the frame, 0 to 1 cm over the upper 35 dB."""
-    padded = np.pad(sound, (320, 640 * frames + 1280))
-    windows = np.stack([padded[i * 640 : i * 640 + 1280] for i in range(frames)])
-    level_db = 10 * np.log10((windows.astype(np.float64) ** 2).mean(1) + 1e-9)
-    return np.asarray(np.clip(1 + (level_db - np.percentile(level_db, 95)) / 35, 0, 1))
-
-
-def frames_of(phone: Phone, count: int) -> slice:
-    first = min(round(phone.start_s * FPS), count - 1)
-    return slice(first, max(first + 1, min(round(phone.end_s * FPS) + 1, count)))
-
-
-def closures(recording: Recording, gap: Curve) -> tuple[list[bool], list[bool], list[bool]]:
-    """Per p, b, m: did the lips close; per open vowel, and per sound made without the lips: did they wrongly close."""
-    shut = [bool(gap[frames_of(p, len(gap))].min() <= CLOSED_CM) for p in recording.phones if p.name in BILABIAL]
-    wrong: list[bool] = []
-    other: list[bool] = []
-    for p in recording.phones:
-        middle = min(round((p.start_s + p.end_s) / 2 * FPS), len(gap) - 1)
-        if p.name in OPEN and p.end_s - p.start_s >= 0.06:
-            wrong.append(bool(gap[middle] <= CLOSED_CM))
-        if p.name not in LIP_SOUNDS and p.end_s - p.start_s >= 0.06:
-            other.append(bool(gap[middle] <= CLOSED_CM))
-    return shut, wrong, other
-
-
-def speech_span(recording: Recording, frames: int) -> slice:
-    spoken = [p for p in recording.phones if p.name != "SIL"]
-    return slice(max(0, round((spoken[0].start_s - 0.1) * FPS)), min(frames, round((spoken[-1].end_s + 0.1) * FPS)))
-
-
-def correlation(a: Curve, b: Curve) -> float:
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def best_offset(made: Curve, real: Curve, span: slice, reach: int = 5) -> int:
-    """Frames by which the made lips come late (positive) or early where they agree best."""
-    scores = {}
-    for offset in range(-reach, reach + 1):
-        at = np.arange(span.start, span.stop)
-        at = at[(at + offset >= 0) & (at + offset < len(made))]
-        scores[offset] = correlation(made[at + offset], real[at])
-    return max(scores, key=lambda offset: scores[offset])
-
-
-def silent_deviation(recording: Recording, gap: Curve) -> list[float]:
-    """Median absolute deviation of opening / inter-ocular distance in each pause of 0.3 s or more, 80 ms in."""
-    out = []
-    for p in recording.phones:
-        part = gap[round((p.start_s + 0.08) * FPS) : round((p.end_s - 0.08) * FPS)] / INTER_OCULAR_CM
-        if p.name == "SIL" and p.end_s - p.start_s >= LONG_SILENCE_S and len(part) >= 4:
-            out.append(float(np.median(np.abs(part - np.median(part)))))
-    return out
-
-
-def bootstrap(values: list[float] | list[bool], seed: int = 0) -> list[float]:
-    """95 % interval of the mean over 2,000 resamples."""
-    x, rng = np.asarray(values, np.float64), np.random.default_rng(seed)
-    means = x[rng.integers(0, len(x), (2000, len(x)))].mean(1)
-    return [float(v) for v in np.percentile(means, [2.5, 97.5])]
-
-
-def mean_row(values: list[float] | list[bool], unit: str) -> dict[str, Any]:
-    """Mean with its interval: exact for shares, bootstrap for measurements."""
-    shares = all(isinstance(value, bool | np.bool_) for value in values)
-    return {
-        "value": float(np.mean(values)),
-        "unit": unit,
-        "n": len(values),
-        "ci95": share_interval(int(sum(values)), len(values)) if shares else bootstrap(values),
-        "command": COMMAND,
-    }
-
-
-def measure_lips(model: MotionModel, data: Path, plots: Path | None = None) -> Rows:
-    rows: Rows = {}
-    silent: list[float] = []
-    for source, recordings in (("grid", held_out_grid(data / "grid")), ("ljspeech", ljspeech(data / "speech"))):
-        shut: list[bool] = []
-        wrong: list[bool] = []
-        other: list[bool] = []
-        made_r, base_r, whole_r, offsets = [], [], [], []
-        base_shut: list[bool] = []
-        for recording in recordings:
-            gap = driven_gap(model, recording.sound)
-            base = loudness_gap(recording.sound, len(gap))
-            found = closures(recording, gap)
-            shut, wrong, other = shut + found[0], wrong + found[1], other + found[2]
-            base_shut += closures(recording, base)[0]
-            silent += silent_deviation(recording, gap)
-            if recording.gap_cm is not None:
-                frames = min(len(gap), len(recording.gap_cm))
-                span, real = speech_span(recording, frames), recording.gap_cm
-                made_r.append(correlation(gap[span], real[span]))
-                base_r.append(correlation(base[span], real[span]))
-                whole_r.append(correlation(gap[:frames], real[:frames]))
-                offsets.append(abs(best_offset(gap, real, span)))
-            if plots:
-                plot(recording, gap, base, plots)
-        rows[f"bilabial_closure_rate_{source}"] = mean_row(shut, "of p, b, m")
-        rows[f"bilabial_closure_rate_{source}_loudness_baseline"] = mean_row(base_shut, "of p, b, m")
-        rows[f"open_vowel_closed_rate_{source}"] = mean_row(wrong, "of open vowels")
-        rows[f"other_sound_closed_rate_{source}"] = mean_row(other, "of sounds made without the lips")
-        if made_r:
-            gain = [a - b for a, b in zip(made_r, base_r, strict=True)]
-            rows["opening_correlation"] = mean_row(made_r, "Pearson r per clip, speech")
-            rows["opening_correlation_loudness_baseline"] = mean_row(base_r, "Pearson r per clip, speech")
-            rows["opening_correlation_gain"] = mean_row(gain, "Pearson r per clip, speech")
-            rows["opening_correlation_whole_clip"] = mean_row(whole_r, "Pearson r per clip")
-            worst = {"value": max(offsets), "unit": "frames", "n": len(offsets), "command": COMMAND}
-            rows["av_offset_frames_max"] = worst
-    rows["silent_lip_mad"] = mean_row(silent, "inter-ocular distances")
-    return rows
+def measure_bits(model: MotionModel) -> Rows:
+    """The demo voice twice with one seed, whole and in chunks of 37 ms."""
+    sound = load_audio(DEMO_VOICE, max_s=60.0)
+    whole, _ = model.step(sound, model.start(Controls(emotion="happy"), 4), final=True)
+    state, blocks = model.start(Controls(emotion="happy"), 4), []
+    chunks = sound.split(592)
+    for index, chunk in enumerate(chunks):
+        block, state = model.step(chunk, state, final=index == len(chunks) - 1)
+        blocks.append(block)
+    cut = MotionBlock.join(blocks)
+    pairs = zip((whole.pose, whole.expression, whole.gaze), (cut.pose, cut.expression, cut.gaze), strict=True)
+    worst = max(float((a - b).abs().max()) for a, b in pairs)
+    return {"rerun_max_abs_diff": {"value": worst, "unit": "any number of the motion", "n": len(whole)}}
 
 
 def measure_speed(model: MotionModel, seconds: int = 20) -> Rows:
-    """One thread, live chunks of 40 ms of noise-modulated tone, after warming up."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """One thread, live chunks of 40 ms of noise, after warming up; times of a block of frames, per frame."""
     rng = np.random.default_rng(3)
-    sound = torch.from_numpy((rng.normal(size=seconds * 16000) * 0.1).astype(np.float32))
+    sound = torch.from_numpy((rng.normal(size=seconds * 16_000) * 0.1).astype(np.float32))
     state, took, busy = model.start(Controls(), 1), [], []
-    for start in range(0, len(sound), 640):
+    for chunk in sound.split(UNIT):
         begin, busy_before = time.perf_counter(), time.thread_time()
-        _, state = model.step(sound[start : start + 640], state)
+        _, state = model.step(chunk, state)
         took.append((time.perf_counter() - begin) * 1e3)
         busy.append((time.thread_time() - busy_before) * 1e3)
-    torch.set_num_threads(threads)
-    warm = took[25:]
-    frame_ms = float(np.median(warm))
-    common = {"n": len(warm), "command": "python -m benchmarks.motion"}
+    frame_ms, cpu_ms = (np.reshape(times[7 * BLOCK :], (-1, BLOCK)).mean(1) for times in (took, busy))
+    common = {"n": len(frame_ms)}
     return {
-        "frame_ms": {"value": frame_ms, "unit": "ms per frame, one thread, median", **common},
-        "frame_cpu_ms": {"value": float(np.median(busy[25:])), "unit": "ms of one core per frame, median", **common},
-        "frame_ms_p95": {"value": float(np.percentile(warm, 95)), "unit": "ms per frame, one thread", **common},
-        "real_time_factor": {"value": float(np.mean(warm)) / 40, "unit": "of real time, one thread", **common},
-        "real_time_factor_cpu": {"value": float(np.mean(busy[25:])) / 40, "unit": "of one core", **common},
+        "frame_ms": {"value": float(np.median(frame_ms)), "unit": "ms per frame, one thread, median", **common},
+        "frame_cpu_ms": {"value": float(np.median(cpu_ms)), "unit": "ms of one core per frame, median", **common},
+        "frame_ms_p95": {"value": float(np.percentile(frame_ms, 95)), "unit": "ms per frame, one thread", **common},
+        "real_time_factor": {"value": float(frame_ms.mean()) / 40, "unit": "of real time, one thread", **common},
     }
 
 
-def plot(recording: Recording, gap: Curve, base: Curve, folder: Path) -> None:
-    """Made, real and baseline lip gap over the phones."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    folder.mkdir(parents=True, exist_ok=True)
-    figure, axes = plt.subplots(figsize=(max(8, 4 * len(gap) / FPS), 4))
-    times = np.arange(len(gap)) / FPS
-    axes.plot(times, gap, "o-", ms=3, label="made")
-    axes.plot(times, base, ":", label="loudness")
-    if recording.gap_cm is not None:
-        axes.plot(np.arange(len(recording.gap_cm)) / FPS, recording.gap_cm, "k-", label="real")
-    for p in recording.phones:
-        axes.axvspan(p.start_s, p.end_s, color="r" if p.name in BILABIAL else "w", alpha=0.2)
-        axes.text(p.start_s, 1.25, p.name, fontsize=7)
-    axes.plot(np.arange(len(recording.sound)) / 16000, recording.sound * 0.3 - 0.4, lw=0.2, color="g")
-    axes.legend(loc="lower right")
-    axes.set_ylabel("lip gap, cm")
-    figure.tight_layout()
-    figure.savefig(folder / f"{recording.name}.png", dpi=60)
-    plt.close(figure)
-
-
-def measure(data: Path | None, checkpoint: Path | None = None, plots: Path | None = None) -> Rows:
-    """Rows `{id: {value, unit, n, ci95, command}}` of a checkpoint, the shipped one by default; lips need data."""
-    model = load_model(checkpoint)
-    rows = measure_lips(model, data, plots) if data else {}
-    return rows | measure_speed(model)
+def parts(
+    model: MotionModel, data: Path | None, plots: Path | None, portraits: int
+) -> Mapping[str, Callable[[], Rows]]:
+    """Name -> what measures its rows; those without their data are left out."""
+    known: dict[str, Callable[[], Rows]] = {
+        "languages": lambda: measure_languages(model),
+        "naturalness": lambda: measure_naturalness(model, data),
+        "controls": lambda: measure_controls(model, data / "portraits" if data else None, portraits),
+        "bits": lambda: measure_bits(model),
+        "speed": lambda: measure_speed(model),
+    }
+    if data is not None:
+        known = {"lips": lambda: measure_lips(model, data, plots), **known}
+    return known
 
 
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(path_type=Path, exists=True), envvar="VASARI_DATA")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Path of the pair of files without their ending.")
-@click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures.")
-def main(data: Path | None, checkpoint: Path | None, plots: Path | None) -> None:
-    for name, row in measure(data, checkpoint, plots).items():
-        interval = " ({:.3f} to {:.3f})".format(*row["ci95"]) if "ci95" in row else ""
-        click.echo(f"{name:50s} {row['value']:8.3f}{interval} {row['unit']}, n = {row['n']}")
+@click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures of lip gaps.")
+@click.option("--portraits", default=3, show_default=True, help="Held-out portraits for the controls.")
+@click.option("--only", multiple=True, help="Measure these parts only.")
+@click.option("--clip", type=click.Path(path_type=Path), help="Write a comparison clip and measure nothing.")
+@click.option("--dry-run", is_flag=True, help="Print, but write no results.")
+def main(
+    data: Path | None, checkpoint: Path | None, plots: Path | None, portraits: int, only: tuple[str, ...],
+    clip: Path | None, dry_run: bool,
+) -> None:  # fmt: skip
+    torch.set_num_threads(1)
+    commit()  # results don't change the commit that they belong to
+    model = load_model(checkpoint)
+    if clip:
+        write_side_by_side(model, load_audio(DEMO_VOICE, max_s=60.0), clip)
+        return
+    of_parts = parts(model, data, plots, portraits)
+    unknown = set(only) - set(of_parts)
+    if unknown:
+        raise click.BadParameter(f"can't measure {', '.join(sorted(unknown))} here; there are {', '.join(of_parts)}")
+    for name, measure_part in of_parts.items():
+        if only and name not in only:
+            continue
+        rows = {key: {**row, "command": COMMAND} for key, row in measure_part().items()}
+        if not dry_run:
+            write_results("motion", rows)
+        for key, row in rows.items():
+            interval = " ({:.3f} to {:.3f})".format(*row["ci95"]) if row.get("ci95") else ""
+            click.echo(f"{key:44s} {number(row['value']):>10s}{interval} {row['unit']}, n = {row['n']}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """The motion model: speech in, head pose, face weights and gaze out, streaming, causal, with explicit state.
 
-Sound is handled in units of one frame (40 ms). Frame t is returned as soon as unit t + 3 is complete: the look-ahead
-is `LOOK_AHEAD_S` = 160 ms from the frame's start. Each unit is computed alone with fixed shapes, so any chunking of
-the sound gives bit-equal motion; all randomness is counter-based, so equal seeds do too.
+Sound is handled in units of one frame (40 ms): the audio encoder answers for frame t when it has heard unit t + 3. Four
+answered frames make a block, which the transformer turns into motion (`generator.motion_sampler`), rules keep right
+(`generator.motion_face`), and blinks and gaze shifts join (`generator.motion_processes`). The look-ahead is
+`LOOK_AHEAD_S`, from the start of a block's first frame to the last sample it needs. Each unit and each block is
+computed alone with fixed shapes, so any chunking of the sound gives bit-equal motion; all randomness is counter-based,
+so equal seeds do too. The state has the same size after an hour.
 """
 
 from __future__ import annotations
@@ -14,45 +17,57 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from generator.audio_encoder import (
+    DELAY_FRAMES,
+    LEVEL_CHANNEL,
+    AudioEncoder,
+    EncoderConfig,
+    EncoderState,
+    heard,
+)
 from generator.audio_features import MEL_BANDS, UNIT, AudioFeatures, FeatureState
-from generator.controls import FPS, Controls, ControlValues
+from generator.controls import FPS, Controls
 from generator.errors import GeneratorError
 from generator.motion_block import MotionBlock
-from generator.motion_emotion import HEAD_PITCH_DEG, emotion_offset
-from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM, columns
-from generator.motion_network import DELAY_FRAMES, MotionNetwork, NetworkConfig, NetworkState, Reading
-from generator.motion_processes import Living, LivingState, start_living, step_living
-from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
+from generator.motion_face import assemble_frame, speech_mouth
+from generator.motion_latent import MOOD, MOUTH, POSE
+from generator.motion_processes import LivingState, start_living, step_living
+from generator.motion_sampler import block_noise, sample_block
+from generator.motion_transformer import BLOCK, Cache, MotionTransformer, TransformerConfig, condition_vector
+from generator.rig import EXPRESSION_NAMES
 
-LOOK_AHEAD_S: Final = (DELAY_FRAMES + 1) / FPS
+LOOK_AHEAD_S: Final = (DELAY_FRAMES + BLOCK) / FPS
 QUIET_DB: Final = -68.0  # sound below this level (dB of full scale) is silence, whatever the network says
 GATE_ATTACK, GATE_RELEASE = 0.65, 0.4  # per frame
 ENDING: Final = (0.6, 0.25, 0.0)  # the last frames of a recording close the mouth
-ARTICULATION: Final = 1.15  # regression shrinks movements towards their mean
-CLOSING: Final = (0.15, 0.5)  # probability of a closure at which the lips begin to shut, and are shut
-DEEPEST_GAP_CM: Final = -0.06  # lips press, but don't pass through each other
-BROW_SHARE: Final = {"browInnerUp": 1.0, "browOuterUp": 0.7}
-LID_RANGE_DEG: Final = {"yaw": 35.0, "up": 22.0, "down": 23.0}  # eye rotation at which an eyeLook* shape is 1
+ARTICULATION: Final = 1.15  # prediction shrinks movements towards their mean
+CLOSING: Final = (0.08, 0.25)  # probability of a closure at which the lips begin to shut, and are shut
+FLOW_LIPS: Final = 0.5  # share of the transformer's lips; the rest is what the encoder regresses
+HEAD_FOLLOWS: Final = 0.45  # per frame, twice: what few steps leave of the noise in the head's motion is smoothed
+SETTLING_FRAMES: Final = 20  # a clip begins at the portrait's own head pose
 
-_GAPS: Final = torch.tensor([LIP_GAP_CM[axis] for axis in MOUTH_AXES])
-_ROUND: Final = torch.tensor([axis in ("mouthPucker", "mouthFunnel") for axis in MOUTH_AXES])
-_CLOSE: Final = MOUTH_AXES.index("mouthClose")
-_SHUT: Final = torch.tensor(
-    [
-        {"mouthClose": 0.035, "mouthPress": 0.34, "mouthRollLower": 0.1, "mouthRollUpper": 0.08, "jawOpen": 0.038}.get(
-            a, 0.0
-        )
-        for a in MOUTH_AXES
-    ]
-)
-_SPREAD: Final = torch.zeros(len(MOUTH_AXES), len(EXPRESSION_NAMES))  # axis -> rig columns
-for _row, _axis in enumerate(MOUTH_AXES):
-    _SPREAD[_row, list(columns(_axis))] = 1.0
+
+@dataclass(frozen=True)
+class Level:
+    """Of one unit: decibels of full scale, and relative to the running level as a feature."""
+
+    full_scale_db: float
+    relative: float
+
+
+@dataclass(frozen=True)
+class HeardFrame:
+    """A frame that the encoder has answered for."""
+
+    audio: Tensor  # [n], see `audio_encoder.heard`
+    mouth: Tensor  # [17]
+    closed: float  # probability that the lips are shut
+    active: float  # 0 to 1: somebody speaks
 
 
 @dataclass(frozen=True)
 class SpeechMotionState:
-    """Everything between two calls; a `MotionState`. `waiting` are loudnesses (dB) of units not yet answered."""
+    """Everything between two calls; a `MotionState`."""
 
     controls: Controls
     seed: int
@@ -60,9 +75,12 @@ class SpeechMotionState:
     samples_heard: int
     units_heard: int
     features: FeatureState
-    network: NetworkState
-    waiting: tuple[float, ...]
+    encoder: EncoderState
+    levels: tuple[Level, ...]  # of units not yet answered
+    frames: tuple[HeardFrame, ...]  # of the unfinished block
+    cache: Cache
     gate: float
+    head: Tensor  # [2, 6] both stages of smoothing
     living: LivingState
     frames_made: int
     finished: bool
@@ -71,26 +89,30 @@ class SpeechMotionState:
 class MotionModel:
     """Speech to motion. Build with `from_tensors`; `start` gives a state, `step` consumes sound."""
 
-    def __init__(self, network: MotionNetwork) -> None:
-        self.network = network.eval().requires_grad_(False)
+    def __init__(self, encoder: AudioEncoder, flow: MotionTransformer) -> None:
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.flow = flow.eval().requires_grad_(False)
         self.audio = AudioFeatures()
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> MotionModel:
-        """Tensors by the names of `MotionNetwork`, `config` = {"network": sizes}; raises `GeneratorError`."""
+        """Tensors named `encoder.*` and `flow.*`, `config` = sizes of both; raises `GeneratorError`."""
         try:
-            network = MotionNetwork(NetworkConfig(**config["network"]))
-            network.load_state_dict({name: value.float() for name, value in tensors.items()})
+            encoder = AudioEncoder(EncoderConfig(**config["encoder"]))
+            flow = MotionTransformer(TransformerConfig(**config["flow"]))
+            for name, network in (("encoder", encoder), ("flow", flow)):
+                own = {k.removeprefix(f"{name}."): v.float() for k, v in tensors.items() if k.startswith(f"{name}.")}
+                network.load_state_dict(own)
         except (KeyError, TypeError, RuntimeError) as error:
             raise GeneratorError(
                 f"these tensors are not a motion checkpoint ({error}); pack it again with generator.training.pack"
             ) from error
-        return cls(network)
+        return cls(encoder, flow)
 
     def start(self, controls: Controls, seed: int) -> SpeechMotionState:
         return SpeechMotionState(
-            controls, seed, torch.zeros(0), 0, 0, self.audio.start(), self.network.start(), (), 0.0,
-            start_living(controls, seed), 0, False,
+            controls, seed, torch.zeros(0), 0, 0, self.audio.start(), self.encoder.start(), (), (), self.flow.start(2),
+            0.0, torch.zeros(2, 6), start_living(controls, seed), 0, False,
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -127,88 +149,64 @@ class MotionModel:
         while state.frames_made < total:
             unit = torch.zeros(UNIT)
             unit[: len(state.remainder)] = state.remainder
-            left = total - state.frames_made
-            closing = ENDING[-left] if left <= len(ENDING) and state.units_heard >= DELAY_FRAMES else 1.0
-            row, state = self._hear(unit, replace(state, remainder=torch.zeros(0)), closing)
+            row, state = self._hear(unit, replace(state, remainder=torch.zeros(0)), ends_at=total)
             rows += row
-        return rows, replace(state, finished=True)
+        surplus = state.frames_made - total  # of the last block
+        return rows[: len(rows) - surplus], replace(state, frames_made=total, finished=True)
 
     def _hear(
-        self, unit: Tensor, state: SpeechMotionState, closing: float = 1.0
+        self, unit: Tensor, state: SpeechMotionState, ends_at: int | None = None
     ) -> tuple[list[Tensor], SpeechMotionState]:
-        """One unit in; none or one row [61] = pose 6, expression 53, gaze 2 out."""
+        """One unit in; none or a block of rows [61] = pose 6, expression 53, gaze 2 out."""
         features, audio_state = self.audio.step(unit[None], state.features)
-        reading, network_state = self.network(features[:, None], state.network)
-        loudness = (float(features[0, :, MEL_BANDS + 1].amax()) * 20) - 40  # dB of full scale
-        waiting = (*state.waiting, loudness)
+        reading, encoder_state = self.encoder(features[:, None], state.encoder)
+        loudest = features[0].amax(0)
+        newest = Level(float(loudest[MEL_BANDS + 1]) * 20 - 40, float(loudest[LEVEL_CHANNEL]))
+        levels = (*state.levels, newest)
         state = replace(
-            state, features=audio_state, network=network_state, waiting=waiting, units_heard=state.units_heard + 1
+            state, features=audio_state, encoder=encoder_state, levels=levels, units_heard=state.units_heard + 1
         )
-        if len(waiting) <= DELAY_FRAMES:
+        if len(levels) <= DELAY_FRAMES:
             return [], state
-        row, state = self._frame(reading, replace(state, waiting=waiting[1:]), waiting, closing)
-        return [row], state
+        audio = heard(reading, torch.tensor([[levels[0].relative]]), torch.tensor([[newest.relative]]))
+        audible = max(level.full_scale_db for level in levels) > QUIET_DB
+        active = _smoothstep(float(reading.active.sigmoid()), 0.35, 0.65) if audible else 0.0
+        frame = HeardFrame(audio[0, 0], reading.mouth[0, 0], float(reading.closed.sigmoid()), active)
+        state = replace(state, levels=levels[1:], frames=(*state.frames, frame))
+        return self._move(state, ends_at) if len(state.frames) == BLOCK else ([], state)
+
+    def _move(self, state: SpeechMotionState, ends_at: int | None) -> tuple[list[Tensor], SpeechMotionState]:
+        """The block of `state.frames` is complete: its rows."""
+        first = state.frames_made
+        audio = torch.stack([torch.cat([frame.audio, torch.ones(1)]) for frame in state.frames])[None]
+        audio_mouth = torch.stack([frame.mouth for frame in state.frames])[None]
+        wanted = torch.stack([condition_vector(state.controls.at(first + i)) for i in range(BLOCK)])[None]
+        noise = block_noise(state.seed, first // BLOCK)
+        motion, cache = sample_block(self.flow, noise, audio, audio_mouth, wanted, state.cache)
+        rows = []
+        for latent, frame in zip(motion[0], state.frames, strict=True):
+            left = ends_at - state.frames_made if ends_at is not None else 0
+            closing = ENDING[-left] if 1 <= left <= len(ENDING) else 1.0
+            row, state = self._frame(latent, frame, closing, state)
+            rows.append(row)
+        return rows, replace(state, frames=(), cache=cache)
 
     def _frame(
-        self, reading: Reading, state: SpeechMotionState, loudness_db: tuple[float, ...], closing: float
+        self, latent: Tensor, frame: HeardFrame, closing: float, state: SpeechMotionState
     ) -> tuple[Tensor, SpeechMotionState]:
-        heard = max(loudness_db) > QUIET_DB
-        active = _smoothstep(float(reading.active[0, 0].sigmoid()), 0.35, 0.65) if heard else 0.0
-        gate = state.gate + (GATE_ATTACK if active > state.gate else GATE_RELEASE) * (active - state.gate)
+        """Latent motion [36] -> row [61]."""
+        gate = state.gate + (GATE_ATTACK if frame.active > state.gate else GATE_RELEASE) * (frame.active - state.gate)
         gate = 0.0 if gate < 0.03 else gate
-        closed = _smoothstep(float(reading.closed[0, 0].sigmoid()), *CLOSING)
         wanted = state.controls.at(state.frames_made)
-        mouth = speech_mouth(reading.mouth[0, 0], closed, gate * closing, wanted.expression_strength)
-        living, living_state = step_living(
-            state.living, state.controls, state.seed, loudness_db=loudness_db[0], active=active
-        )
-        row = assemble_frame(mouth, living, wanted)
-        return row, replace(state, gate=gate, living=living_state, frames_made=state.frames_made + 1)
-
-
-def speech_mouth(mouth: Tensor, closed: float, gate: float, strength: float) -> Tensor:
-    """[17] raw weights -> [17] weights 0..1: scaled by `strength`, shut by `closed`, at rest when `gate` is 0.
-
-    The closure is laid on after the scaling, so no strength opens it.
-    """
-    mouth = (mouth * (strength * ARTICULATION)).clamp(0, 1)
-    shut = torch.where(_ROUND, mouth * 0.6, _SHUT)
-    shut[_CLOSE] += max(0.0, float(shut[_ROUND] @ _GAPS[_ROUND])) / -LIP_GAP_CM["mouthClose"]
-    mouth = (mouth + closed * (shut - mouth)) * gate
-    too_deep = DEEPEST_GAP_CM - (float(mouth @ _GAPS) + REST_GAP_CM)
-    if too_deep > 0:
-        mouth[0] += too_deep / LIP_GAP_CM["jawOpen"]
-    return mouth.clamp(0, 1)
-
-
-def assemble_frame(mouth: Tensor, living: Living, controls: ControlValues) -> Tensor:
-    """[61] one frame: pose 6, expression 53, gaze 2."""
-    expression = mouth @ _SPREAD + emotion_offset(controls.emotion, controls.emotion_strength)
-    for axis, share in BROW_SHARE.items():
-        expression[list(columns(axis))] += living.brow * share
-    pitch_deg = living.pitch_deg
-    if controls.head_motion > 0:
-        pitch_deg += HEAD_PITCH_DEG.get(controls.emotion, 0.0) * controls.emotion_strength
-    gaze = (controls.gaze_yaw_deg + living.gaze_yaw_deg, controls.gaze_pitch_deg + living.gaze_pitch_deg)
-    _set_lids(expression, gaze[0] - living.yaw_deg, gaze[1] - pitch_deg, living.blink)
-    pose = [living.yaw_deg, pitch_deg, living.roll_deg, living.tx, living.ty, living.scale / controls.distance]
-    return torch.cat([torch.tensor(pose), expression.clamp(0, 1), torch.tensor(gaze)])
-
-
-def _set_lids(expression: Tensor, yaw_deg: float, pitch_deg: float, blink: float) -> None:
-    """Lids follow the eye in the head; a blink covers all else. The person's left eye is right in the picture."""
-    right, left = max(0.0, yaw_deg) / LID_RANGE_DEG["yaw"], max(0.0, -yaw_deg) / LID_RANGE_DEG["yaw"]
-    down, up = max(0.0, pitch_deg) / LID_RANGE_DEG["down"], max(0.0, -pitch_deg) / LID_RANGE_DEG["up"]
-    open_part = 1 - blink
-    for name, weight in (
-        ("eyeLookOut_L", right), ("eyeLookIn_R", right), ("eyeLookIn_L", left), ("eyeLookOut_R", left),
-        ("eyeLookDown_L", down), ("eyeLookDown_R", down), ("eyeLookUp_L", up), ("eyeLookUp_R", up),
-    ):  # fmt: skip
-        expression[EXPRESSION_INDEX[name]] += weight * open_part
-    for side in ("L", "R"):
-        expression[EXPRESSION_INDEX[f"eyeWide_{side}"]] *= open_part
-        expression[EXPRESSION_INDEX[f"eyeSquint_{side}"]] *= open_part
-        expression[EXPRESSION_INDEX[f"eyeBlink_{side}"]] = blink
+        closed = _smoothstep(frame.closed, *CLOSING)
+        lips = torch.lerp(frame.mouth, latent[MOUTH], FLOW_LIPS)
+        mouth = speech_mouth(lips * ARTICULATION, closed, gate * closing, wanted.expression_strength)
+        living, living_state = step_living(state.living, state.controls, state.seed)
+        first = torch.lerp(state.head[0], latent[POSE], HEAD_FOLLOWS)
+        head = torch.stack([first, torch.lerp(state.head[1], first, HEAD_FOLLOWS)])
+        settled = _smoothstep(state.frames_made, 0, SETTLING_FRAMES)
+        row = assemble_frame(mouth, latent[MOOD], head[1] * settled, living, wanted)
+        return row, replace(state, gate=gate, head=head, living=living_state, frames_made=state.frames_made + 1)
 
 
 def _smoothstep(x: float, low: float, high: float) -> float:

@@ -1,20 +1,13 @@
 """Six emotions as offsets of rig weights and of the head, scaled by strength.
 
 Shapes follow the action units that Ekman and Friesen's coding system ascribes to each emotion, as far as the rig has
-them: happy 6+12, sad 1+4+15, angry 4+5+7+23, surprised 1+2+5, afraid 1+2+4+5+20, disgusted 9+15. Offsets hardly change
-the lip distance (`gap_neutral`): an emotion must not open closed lips, nor keep speech from closing them.
+them: happy 6+12, sad 1+4+15, angry 4+5+7+23, surprised 1+2+5, afraid 1+2+4+5+20, disgusted 9+15. Where they
+would part the lips, `generator.motion_face` takes it back: an emotion must not open closed lips.
 """
 
 from __future__ import annotations
 
 from typing import Final
-
-import torch
-from torch import Tensor
-
-from generator.controls import EMOTIONS
-from generator.motion_mouth import LIP_GAP_CM, columns
-from generator.rig import EXPRESSION_NAMES
 
 OFFSETS: Final[dict[str, dict[str, float]]] = {
     "neutral": {},
@@ -26,17 +19,4 @@ OFFSETS: Final[dict[str, dict[str, float]]] = {
     "disgusted": {"noseSneer": 0.75, "browDown": 0.5, "eyeSquint": 0.45, "mouthFrown": 0.35, "cheekSquint": 0.4},
 }  # fmt: skip
 HEAD_PITCH_DEG: Final = {"sad": 3.0, "angry": 1.5, "surprised": -1.5, "disgusted": -1.0}  # positive lowers the chin
-_SNEER_GAP_CM: Final = 0.62  # noseSneer lifts the upper lip
-
-
-def emotion_offset(emotion: str, strength: float) -> Tensor:
-    """[53] weights to add to every frame."""
-    assert emotion in EMOTIONS
-    offset, gap_cm = torch.zeros(len(EXPRESSION_NAMES)), 0.0
-    for axis, weight in OFFSETS[emotion].items():
-        for column in columns(axis):
-            offset[column] += weight * strength
-        gap_cm += weight * strength * LIP_GAP_CM.get(axis, _SNEER_GAP_CM if axis == "noseSneer" else 0.0)
-    if gap_cm > 0:
-        offset[columns("mouthClose")[0]] += gap_cm / -LIP_GAP_CM["mouthClose"]
-    return offset
+SNEER_GAP_CM: Final = 0.62  # lip distance at noseSneer 1: it lifts the upper lip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import scipy.ndimage
 import scipy.signal
 
 from generator.studio.speech_synthesis import RATE, Samples, SpokenSound, Utterance
@@ -50,6 +51,19 @@ def telephone(samples: Samples, rng: Rng) -> Samples:
     squeezed = np.sign(x) * np.log1p(255 * np.abs(x)) / np.log(256)
     squeezed = np.round(squeezed * 127) / 127
     return np.asarray(np.sign(squeezed) * (256 ** np.abs(squeezed) - 1) / 255, np.float32)
+
+
+def narrow(samples: Samples, rng: Rng) -> Samples:
+    """Only up to 2.5 to 6 kHz: poor microphones, and codecs that spare the treble."""
+    band = scipy.signal.butter(6, rng.uniform(2500, 6000), fs=RATE, output="sos")
+    return np.asarray(scipy.signal.sosfilt(band, samples), np.float32)
+
+
+def compress(samples: Samples, rng: Rng) -> Samples:
+    """A limiter as in broadcasts and calls: the level of 20 ms is raised to the power 0.3 to 0.8."""
+    power = scipy.ndimage.uniform_filter1d(samples.astype(np.float64) ** 2, RATE // 50)
+    level = np.sqrt(np.maximum(power, 0)) + 3e-3  # the running sum may round below nothing
+    return np.asarray(samples * level ** (rng.uniform(0.3, 0.8) - 1), np.float32)
 
 
 def coloured_noise(length: int, rng: Rng) -> Samples:
@@ -100,11 +114,15 @@ def noises_of_people_and_things(length: int, rng: Rng) -> Samples:
 
 
 def degrade(samples: Samples, rng: Rng) -> Samples:
-    """The whole chain on a finished recording: equaliser, room, noise, telephone, clipping, gain."""
+    """The whole chain on a finished recording: equaliser, room, limiter, band, noise, telephone, gain."""
     if rng.random() < 0.8:
         samples = equalise(samples, rng)
-    if rng.random() < 0.45:
+    if rng.random() < 0.5:
         samples = put_in_room(samples, rng)
+    if rng.random() < 0.2:
+        samples = compress(samples, rng)
+    if rng.random() < 0.2:
+        samples = narrow(samples, rng)
     level = np.sqrt((samples**2).mean()) + 1e-6
     snr_db = rng.uniform(5, 22) if rng.random() < 0.35 else rng.uniform(22, 65)
     kind = (coloured_noise, music, noises_of_people_and_things)[rng.choice(3, p=[0.8, 0.08, 0.12])]

@@ -12,7 +12,7 @@ import ctypes as C
 import functools
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ ESPEAK_VOICES = {
     "es": "es", "es-419": "es", "pt-br": "pt", "pt": "pt", "nl": "nl", "pl": "pl", "sv": "sv", "fi": "fi", "tr": "tr",
     "hu": "hu", "cs": "cs", "ro": "ro", "id": "id", "sw": "sw", "cmn-latn-pinyin": "cmn",
 }  # fmt: skip
+HELD_OUT_VOICES = {"el": "el", "da": "da", "hi": "hi", "ca": "ca", "ru": "ru"}
+"""Languages that no example is made in, so that the model can be tested on them."""
 ESPEAK_TIMBRES = (
     "", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+m8", "+f1", "+f2", "+f3", "+f4", "+f5", "+whisper",
     "+croak", "+klatt", "+klatt2", "+klatt3", "+klatt4", "+iven", "+steph", "+Annie", "+Andy", "+zac", "+Lee",
@@ -120,14 +122,14 @@ class _Espeak:
             i += 1
         return 0
 
-    def speak(self, text: str, voice: str, rate_wpm: int, pitch: int, pitch_range: int) -> Utterance:
+    def speak(self, text: str, voice: str, rate_wpm: int, pitch: int, pitch_range: int, flags: int = 1) -> Utterance:
         self.pcm, self.starts = [], []
         if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice!r}; `espeak-ng --voices` lists them")
         for parameter, value in ((1, rate_wpm), (3, pitch), (4, pitch_range)):
             self.library.espeak_SetParameter(parameter, value, 0)
         raw = text.encode("utf8") + b"\0"
-        self.library.espeak_Synth(raw, C.c_size_t(len(raw)), 0, 1, 0, 1, None, None)
+        self.library.espeak_Synth(raw, C.c_size_t(len(raw)), 0, 1, 0, flags, None, None)
         self.library.espeak_Synchronize()
         samples = np.concatenate(self.pcm).astype(np.float32) / 32768
         ends = [start for start, _ in self.starts[1:]] + [len(samples) / self.rate]
@@ -153,6 +155,16 @@ def speak_espeak(
 ) -> Utterance:
     """Any of `ESPEAK_VOICES`, with one of `ESPEAK_TIMBRES` appended if wished."""
     return _espeak().speak(text, voice, rate_wpm, pitch, pitch_range)
+
+
+def sing_espeak(text: str, voice: str, notes: Sequence[int], *, rate_wpm: int = 90) -> Utterance:
+    """Like a song: every word holds one note, `notes` in semitones about the voice's own pitch, taken in turn."""
+    words = [
+        f'<prosody pitch="{100 * (2 ** (notes[i % len(notes)] / 12) - 1):+.0f}%">{word}</prosody>'
+        for i, word in enumerate(text.split())
+    ]
+    marked_up = 1 | 0x10  # UTF-8, SSML
+    return _espeak().speak(f"<speak>{' '.join(words)}</speak>", voice, rate_wpm, 50, 0, marked_up)
 
 
 def speak_flite(text: str, voice: str = "slt", *, stretch: float = 1.0) -> Utterance:

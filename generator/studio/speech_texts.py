@@ -61,6 +61,21 @@ WORDS: Final[dict[str, str]] = {
      upepo moto maisha maziwa barabara usiku mtoto bora nyekundu kijani buluu nyeupe saba nane tisa bomu pampu""",
     "cmn": """今天 天气 很好 我们 一起 公园 散步 然后 回家 吃饭 看 电影 妈妈 爸爸 朋友 明白 不 怕 风 飞机 发现 父母 北京
      苹果 面包 咖啡 跑步 漂亮 老师 学生 问题 五 八 四 二 日本 中国 喜欢 美丽 晚上 出去 知道 水 书 鱼 月亮 雨""",
+    # For tests alone, see `speech_synthesis.HELD_OUT_VOICES`.
+    "el": """μητέρα πατέρας παιδί ψωμί νερό κρασί μήλο πρόβλημα αύριο πρωί πάντα ποτέ όνομα άνθρωπος γυναίκα στόμα
+     οικογένεια παράθυρο άνεμος φωτιά ζωή γάλα δρόμος νύχτα καλός κόκκινο πράσινο μπλε άσπρο επτά οκτώ εννέα βιβλίο
+     θάλασσα φεγγάρι μπάλα βροχή χρόνος σχολείο σπίτι""",
+    "da": """mor far morgen bog æble brød vand vin smuk gade over problem bombe altid komme give oven under to tre
+     fire syv ja nej kirke gøre lys nat skole spille sten tid tog mand kvinde barn blå grøn brun rød hus ild ny syg
+     mælk pumpe vind""",
+    "hi": """माँ पिता बच्चा रोटी पानी सेब समस्या कल सुबह हमेशा कभी नाम आदमी औरत मुँह परिवार खिड़की हवा आग जीवन दूध
+     सड़क रात अच्छा लाल हरा नीला सफेद सात आठ नौ किताब समुद्र चाँद बम फूल मकान बाज़ार भाई बहन""",
+    "ca": """mare pare poble pa aigua vi poma problema demà matí sempre nom home dona boca família finestra vent foc
+     viure beure llet carrer nit nen millor fill vermell verd blau blanc set vuit nou quan perquè també primer compra
+     bomba camp temps porta lluna núvol raïm feliç""",
+    "ru": """мама папа хлеб вода вино яблоко проблема завтра утро всегда никогда имя человек женщина рот семья окно
+     ветер огонь жизнь молоко улица ночь хороший красный зелёный синий белый семь восемь девять книга море луна бомба
+     помощь время школа дом""",
 }
 _ONSETS = tuple("pbmfvtdnlskgrpbmbmpfv")
 _VOWELS = tuple("aeiouaoie")

@@ -1,7 +1,7 @@
 r"""Training examples of speech and mouth: synthesised, degraded, labelled; and GRID's real lips, split by talker.
 
     nice python -m generator.training.motion_dataset --out runs/motion/data --clips 4000 --seed 1 \
-        [--grid DIR] [--recordings DIR]
+        [--grid DIR] [--recordings DIR] [--recorded-share 0.5]
 
 Each example lasts 8 s (200 frames): silence, one or more utterances of one voice, pauses; a tenth has no speech
 at all. Recordings of people (GRID's training talkers, and a folder whose phones `studio.speech_alignment` found)
@@ -33,7 +33,9 @@ from generator.studio.speech_texts import sentence
 CLIP_FRAMES = 200
 CLIP_SAMPLES = CLIP_FRAMES * UNIT
 HELD_OUT_TALKERS = frozenset("CFHI")  # of GRID: never trained on
-RECORDED_VERSIONS = 30
+SILENT_SHARE = 0.04  # of the draws; an engine's draw gives four examples
+SINGING_SHARE = 0.12  # of espeak's examples
+SCALE = (-5, -3, -1, 0, 2, 4, 5, 7, 9, 12)  # semitones
 GRID_FACE_CM = 1 / 0.09  # lip_gap of the tracks is relative to the face height; rig gap / lip_gap, all clips
 
 
@@ -42,6 +44,7 @@ class Example:
     samples: Samples  # [128000]
     mouth: npt.NDArray[np.float32]  # [200, 17]
     classes: npt.NDArray[np.int64]  # [200]
+    level_db: npt.NDArray[np.float32]  # [200] of the clean sound, relative to its loud parts; for stress
 
 
 def speak_many(rng: random.Random, count: int) -> list[Utterance]:
@@ -50,6 +53,10 @@ def speak_many(rng: random.Random, count: int) -> list[Utterance]:
     if engine == "espeak":
         voice, language = rng.choice(list(synthesis.ESPEAK_VOICES.items()))
         voice += rng.choice(synthesis.ESPEAK_TIMBRES)
+        if rng.random() < SINGING_SHARE:
+            songs = [[rng.choice(SCALE) for _ in range(8)] for _ in range(count)]
+            slow = rng.randint(70, 140)
+            return [synthesis.sing_espeak(sentence(language, rng), voice, song, rate_wpm=slow) for song in songs]
         how = {"rate_wpm": rng.randint(110, 230), "pitch": rng.randint(15, 85), "pitch_range": rng.randint(20, 90)}
         return [synthesis.speak_espeak(sentence(language, rng), voice, **how) for _ in range(count)]
     stretch = rng.uniform(0.75, 1.35)
@@ -77,7 +84,14 @@ def speech_example(utterances: list[Utterance], rng: np.random.Generator) -> Exa
     sounds = [s for s in sounds if s.start_s < CLIP_SAMPLES / RATE]
     sounds[-1] = SpokenSound(sounds[-1].start_s, max(sounds[-1].end_s, CLIP_SAMPLES / RATE), sounds[-1].viseme)
     mouth, classes = frame_targets(sounds, samples, CLIP_FRAMES)
-    return Example(augment.degrade(samples, rng), mouth, classes)
+    return Example(augment.degrade(samples, rng), mouth, classes, frame_level_db(samples))
+
+
+def frame_level_db(samples: Samples) -> npt.NDArray[np.float32]:
+    """[200] level of each frame, 0 where it is as loud as the loudest tenth, -60 at least."""
+    energy = (samples[:CLIP_SAMPLES].astype(np.float64).reshape(CLIP_FRAMES, UNIT) ** 2).mean(1)
+    level = 10 * np.log10(energy + 1e-9)
+    return np.asarray(np.maximum(level - np.percentile(level, 90), -60), np.float32)
 
 
 def pause(duration_s: float, rng: np.random.Generator) -> Samples:
@@ -98,7 +112,8 @@ def silent_example(rng: np.random.Generator) -> Example:
         part = samples[start : start + CLIP_SAMPLES // 4]
         if rng.random() < 0.8:
             part += kinds[rng.integers(3)](len(part), rng) * 10 ** (rng.uniform(-55, -18) / 20)
-    return Example(np.clip(samples, -1, 1), np.zeros((CLIP_FRAMES, 17), np.float32), np.full(CLIP_FRAMES, SILENCE))
+    rest, quiet = np.zeros((CLIP_FRAMES, 17), np.float32), np.full(CLIP_FRAMES, -60, np.float32)
+    return Example(np.clip(samples, -1, 1), rest, np.full(CLIP_FRAMES, SILENCE), quiet)
 
 
 def features_of(recordings: list[Samples]) -> npt.NDArray[np.float16]:
@@ -118,6 +133,7 @@ def save_shard(path: Path, examples: list[Example]) -> None:
         features=features_of([e.samples for e in examples]),
         mouth=np.stack([e.mouth for e in examples]).astype(np.float16),
         classes=np.stack([e.classes for e in examples]).astype(np.uint8),
+        level_db=np.stack([e.level_db for e in examples]).astype(np.float16),
     )
     temporary.rename(path)
 
@@ -140,37 +156,30 @@ def read_phones(path: Path) -> list[SpokenSound]:
     return list(synthesis.spoken_sounds(timed, visemes_of_arpabet))
 
 
-def recorded_examples(recordings: list[tuple[Samples, list[SpokenSound]]], rng: np.random.Generator) -> list[Example]:
-    """Human speech with aligned phones: the performance model plays the mouth; many degraded versions of each."""
-    examples = []
-    for sound, phones in recordings:
-        for _ in range(RECORDED_VERSIONS):
-            lead = pause(rng.uniform(0, 0.8), rng)
-            spoken = augment.change_speed(
-                Utterance(sound, tuple(phones)), float(np.clip(rng.normal(1, 0.08), 0.85, 1.18))
-            )
-            lead_s = len(lead) / RATE
-            samples = np.concatenate([lead, spoken.samples])
-            samples = np.pad(samples, (0, max(0, CLIP_SAMPLES - len(samples))))[:CLIP_SAMPLES].astype(np.float32)
-            sounds = [SpokenSound(0, lead_s, "sil")]
-            sounds += [SpokenSound(s.start_s + lead_s, s.end_s + lead_s, s.viseme) for s in spoken.sounds]
-            sounds.append(SpokenSound(sounds[-1].end_s, CLIP_SAMPLES / RATE + 0.1, "sil"))
-            sounds = [s for s in sounds if s.start_s < min(s.end_s, CLIP_SAMPLES / RATE)]
-            mouth, classes = frame_targets(sounds, samples, CLIP_FRAMES)
-            examples.append(Example(augment.degrade(samples, rng), mouth, classes))
-    return examples
-
-
-def read_recordings(grid: Path | None, folder: Path | None) -> list[tuple[Samples, list[SpokenSound]]]:
-    """GRID's training talkers, and every `<name>.wav` with `<name>_phones.csv` in a folder."""
-    found = []
-    if grid:
-        names = [name for name, talker in grid_talkers(grid).items() if talker not in HELD_OUT_TALKERS]
-        found += [(read_sound(grid / f"{name}.mpg"), read_phones(grid / f"{name}_phones.csv")) for name in names]
-    if folder:
+def read_recordings(grid: Path | None, folders: list[Path]) -> list[list[Utterance]]:
+    """By voice: GRID's training talkers, and of each folder every `<name>.wav` with its `<name>_phones.csv`."""
+    talkers: dict[str, list[Utterance]] = {}
+    for name, talker in (grid_talkers(grid) if grid else {}).items():
+        if grid and talker not in HELD_OUT_TALKERS:
+            sounds = tuple(read_phones(grid / f"{name}_phones.csv"))
+            talkers.setdefault(talker, []).append(Utterance(read_sound(grid / f"{name}.mpg"), sounds))
+    for folder in folders:
         for path in sorted(folder.glob("*.wav")):
-            found.append((read_sound(path), read_phones(path.with_name(f"{path.stem}_phones.csv"))))
-    return found
+            timed = path.with_name(f"{path.stem}_phones.csv")
+            if timed.exists():
+                talkers.setdefault(str(folder), []).append(Utterance(read_sound(path), tuple(read_phones(timed))))
+    return list(talkers.values())
+
+
+def recorded_example(voices: list[list[Utterance]], rng: np.random.Generator) -> Example:
+    """Human speech with aligned phones: the performance model plays the mouth."""
+    sizes = np.array([min(sum(u.duration_s for u in voice), 60.0) for voice in voices])
+    voice = voices[rng.choice(len(voices), p=sizes / sizes.sum())]
+    picks, seconds = [], 0.0
+    while seconds < CLIP_SAMPLES / RATE - 1:
+        picks.append(voice[rng.integers(len(voice))])
+        seconds += picks[-1].duration_s + 0.3
+    return speech_example(picks, rng)
 
 
 def grid_talkers(folder: Path) -> dict[str, str]:
@@ -216,32 +225,39 @@ def main() -> None:
     parser.add_argument("--shard", type=int, default=100, help="clips per file")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--grid", type=Path, help="folder with the GRID clips, tracks and phones")
-    parser.add_argument("--recordings", type=Path, help="folder of <name>.wav with <name>_phones.csv (ARPAbet)")
+    parser.add_argument(
+        "--recordings", type=Path, action="append", default=[],
+        help="folder of one voice, <name>.wav with <name>_phones.csv (ARPAbet); may be given again",
+    )  # fmt: skip
+    parser.add_argument("--recorded-share", type=float, default=0.0, help="part of the clips that are recordings")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     if args.grid and not (args.out / "grid.npz").exists():
         print("GRID examples:", save_grid(args.grid, args.out / "grid.npz", np.random.default_rng(args.seed)))
-    recordings = read_recordings(args.grid, args.recordings)
-    if recordings:
-        save_shard(
-            args.out / "speech_recorded.npz", recorded_examples(recordings, np.random.default_rng([args.seed, 9]))
-        )
+    voices = read_recordings(args.grid, args.recordings)
     for shard in tqdm(range(args.clips // args.shard), disable=None, desc="shards"):
         path = args.out / f"speech_{args.seed}_{shard:04d}.npz"
         if path.exists():
             continue  # a re-run goes on where it stopped
         words, rng = random.Random(f"{args.seed}/{shard}"), np.random.default_rng([args.seed, shard])  # noqa: S311
-        examples: list[Example] = []
-        while len(examples) < args.shard:
-            if words.random() < 0.1:
-                examples.append(silent_example(rng))
-                continue
-            pool = speak_many(words, 8)
+        save_shard(path, make_examples(args.shard, voices, args.recorded_share, words, rng))
+    print(f"{args.out}: {len(VISEMES)} classes, seed {args.seed}")
+
+
+def make_examples(
+    count: int, voices: list[list[Utterance]], recorded_share: float, words: random.Random, rng: np.random.Generator
+) -> list[Example]:
+    examples: list[Example] = []
+    while len(examples) < count:
+        if words.random() < SILENT_SHARE:
+            examples.append(silent_example(rng))
+        elif voices and words.random() < recorded_share:
+            examples.append(recorded_example(voices, rng))
+        elif pool := speak_many(words, 8):
             picks = [words.sample(pool, min(len(pool), 3)) for _ in range(len(pool) // 2)]
             examples += [speech_example(pick, rng) for pick in picks]
-        save_shard(path, examples[: args.shard])
-    print(f"{args.out}: {len(VISEMES)} classes, seed {args.seed}")
+    return examples[:count]
 
 
 if __name__ == "__main__":

@@ -1,240 +1,207 @@
-"""Train the speech-to-mouth network on examples made by `generator.training.motion_dataset`.
+"""Train the motion transformer by flow matching, on top of a trained audio encoder.
 
-    nice python -m generator.training.train_motion --data runs/motion/data --out runs/motion/a --steps 4000 --seed 7
+    nice python -m generator.training.train_motion --data runs/motion/data --encoder runs/motion/encoder/encoder \
+        --out runs/motion/flow --steps 3000 --seed 7
 
-Resumes from `last.pt.safetensors` in --out. Writes motion.safetensors, motion.json (configuration) and
-result.json (settings, seed, time, losses on synthetic clips that were not trained on).
+Examples are those of `generator.training.motion_dataset`; head, brows and mood are acted anew for every step by
+ `generator.studio.acting` under random controls. Resumable. Writes motion.safetensors and motion.json (encoder
+and transformer together: what `MotionModel.from_tensors` opens) and result.json (settings, seed, time, errors on clips
+that were not trained on).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from generator.audio_features import CHANNELS, FRAMES_PER_UNIT, MEL_BANDS
-from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM
-from generator.motion_network import DELAY_FRAMES, MotionNetwork, NetworkConfig, Reading
-from generator.motion_visemes import CLOSED, SILENCE, VISEMES
+from generator.audio_encoder import DELAY_FRAMES, LEVEL_CHANNEL, AudioEncoder, EncoderConfig, heard, heard_size
+from generator.motion_latent import GROUPS, MOUTH, SIZE
+from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES
+from generator.motion_transformer import (
+    BLOCK,
+    CONDITION_GROUPS,
+    MotionTransformer,
+    TransformerConfig,
+    condition_vector,
+)
+from generator.studio.acting import act, draw_controls
+from generator.training.resumable import ResumableRun
+from generator.training.train_audio_encoder import Examples, vary_features
+
+Rows = NDArray[np.int64]
 
 GAP = torch.tensor([LIP_GAP_CM[axis] for axis in MOUTH_AXES])
-CLOSED_CLASSES = torch.tensor([VISEMES.index(name) for name in sorted(CLOSED)])
-LABEL_SMOOTHING = 0.1
+CONDITION_DROPOUT, AUDIO_DROPOUT, PAST_DROPOUT = 0.1, 0.1, 0.3
+WEIGHTS = {"mouth": 2.0, "mood": 1.0, "pose": 1.5}
+STEP_WEIGHT, GAP_WEIGHT = 1.0, 2.0
+PAST_NOISE = 0.15  # the largest deviation added to clean frames: the model's own past is not perfect either
 
 
 @dataclass(frozen=True)
-class Batch:
-    features: Tensor  # [B, T, 4, 42]
-    mouth: Tensor  # [B, T, 17]; NaN where only the gap is known
-    gap: Tensor  # [B, T] cm; NaN where unknown
-    classes: Tensor  # [B, T]
+class Scene:
+    """A batch: motion [B, T, SIZE] normalised, audio [B, T, n + 1], the encoder's mouth, conditions [B, T, C]."""
+
+    motion: Tensor
+    audio: Tensor
+    audio_mouth: Tensor
+    conditions: Tensor
 
 
-class Examples:
-    """All shards of a folder in memory; draws batches of synthetic clips with a few real ones."""
+class Studio:
+    """Clips with what the encoder hears in them; acts scenes."""
 
-    def __init__(self, folder: Path, *, held_out: int) -> None:
-        paths = sorted(folder.glob("speech_*.npz"))
-        if not paths:
-            raise SystemExit(f"{folder} has no speech_*.npz; make them with generator.training.motion_dataset")
-        shards = [np.load(path) for path in paths]
-        self.features = torch.from_numpy(np.concatenate([s["features"] for s in shards]))
-        self.mouth = torch.from_numpy(np.concatenate([s["mouth"] for s in shards]))
-        self.classes = torch.from_numpy(np.concatenate([s["classes"] for s in shards]))
+    def __init__(self, folder: Path, encoder: AudioEncoder, *, held_out: int, seed: int) -> None:
+        self.examples = Examples(folder, held_out=held_out)
         self.held_out = held_out
-        self.real = dict(np.load(folder / "grid.npz")) if (folder / "grid.npz").exists() else None
+        self.level_db = np.concatenate([np.load(p)["level_db"] for p in sorted(folder.glob("speech_*.npz"))])
+        self.heard = torch.cat([self._listen(encoder, rows, seed) for rows in _chunks(len(self.examples), 50)])
+        self.mean, self.spread = torch.zeros(SIZE), torch.ones(SIZE)
 
-    def __len__(self) -> int:
-        return len(self.features)
+    @torch.no_grad()
+    def _listen(self, encoder: AudioEncoder, rows: Rows, seed: int) -> Tensor:
+        """[B, 200 - delay, n] in half precision, of features perturbed once per clip."""
+        batch = self.examples.take(rows)
+        features = batch.features
+        if rows[0] >= self.held_out:
+            features = vary_features(features, np.random.default_rng([seed, int(rows[0])]))
+        reading, _ = encoder(features, encoder.start(len(features)))
+        level = features[..., LEVEL_CHANNEL].amax(-1)  # [B, 200]
+        said = type(reading)(*(value[:, DELAY_FRAMES:] for value in vars(reading).values()))
+        return heard(said, level[:, :-DELAY_FRAMES], level[:, DELAY_FRAMES:]).half()
 
-    def draw(self, rng: np.random.Generator, synthetic: int, real: int, frames: int) -> Batch:
-        """Random clips, cut to `frames` frames from a random start."""
-        batch = self._draw_whole(rng, synthetic, real)
-        start = int(rng.integers(0, batch.classes.shape[1] - frames + 1))
-        part = slice(start, start + frames)
-        return Batch(batch.features[:, part], batch.mouth[:, part], batch.gap[:, part], batch.classes[:, part])
+    def scene(self, rows: Rows, frames: int, rng: np.random.Generator) -> Scene:
+        """Act the clips in `rows`, cut to `frames` frames."""
+        motions, conditions = [], []
+        start = int(rng.integers(0, self.heard.shape[1] - frames + 1))
+        for row in rows:
+            wanted = draw_controls(rng)
+            mouth = self.examples.mouth[row].float().numpy()
+            classes, level = self.examples.classes[row].numpy(), self.level_db[row].astype(np.float64)
+            motions.append(torch.from_numpy(act(classes, level, mouth, wanted, rng)[start : start + frames]))
+            conditions.append(condition_vector(wanted).expand(frames, -1))
+        audio = self.heard[rows, start : start + frames].float()
+        mouth_at = slice(audio.shape[-1] - 4 - len(MOUTH_AXES), audio.shape[-1] - 4)
+        given = torch.ones(*audio.shape[:2], 1)
+        motion = (torch.stack(motions) - self.mean) / self.spread
+        return Scene(motion, torch.cat([audio, given], -1), audio[..., mouth_at], torch.stack(conditions))
 
-    def _draw_whole(self, rng: np.random.Generator, synthetic: int, real: int) -> Batch:
-        batch = self.take(rng.integers(self.held_out, len(self), synthetic))
-        if self.real is None or real == 0:
-            return batch
-        rows = rng.integers(0, len(self.real["features"]), real)
-        gap = torch.from_numpy(self.real["gap"][rows])
-        features = _by_spectrum(torch.from_numpy(self.real["features"][rows]))
-        classes = torch.from_numpy(self.real["classes"][rows]).long()
-        mouth = torch.full((real, gap.shape[1], len(MOUTH_AXES)), float("nan"))
-        parts = zip(
-            (batch.features, batch.mouth, batch.gap, batch.classes), (features, mouth, gap, classes), strict=True
-        )
-        return Batch(*(torch.cat(pair) for pair in parts))
-
-    def take(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Batch:
-        mouth = self.mouth[rows].float()
-        features = _by_spectrum(self.features[rows])
-        return Batch(features, mouth, mouth @ GAP + REST_GAP_CM, self.classes[rows].long())
-
-
-def _by_spectrum(features: Tensor) -> Tensor:
-    """[B, T, 168] stored -> [B, T, 4, 42]."""
-    return features.float().reshape(*features.shape[:2], FRAMES_PER_UNIT, CHANNELS)
-
-
-def vary_features(features: Tensor, rng: np.random.Generator) -> Tensor:
-    """Other speakers and microphones: vocal tracts 0.86 to 1.16 as long, tilted spectra, blanked bands and moments.
-
-    Vocal tract length perturbation after Jaitly and Hinton, 2013; masking after SpecAugment (Park et al., 2019).
-    """
-    features = features.clone()
-    bands = torch.arange(MEL_BANDS, dtype=torch.float32)
-    for clip in features:
-        at = (bands * float(rng.uniform(0.86, 1.16)) + float(rng.uniform(-1.0, 1.0))).clamp(0, MEL_BANDS - 1.001)
-        low, part = at.long(), at.frac()
-        spectrum = clip[..., :MEL_BANDS]
-        tilt = torch.from_numpy(np.interp(bands, np.linspace(0, MEL_BANDS - 1, 5), rng.normal(0, 0.3, 5))).float()
-        clip[..., :MEL_BANDS] = spectrum[..., low] * (1 - part) + spectrum[..., low + 1] * part + tilt
-        for _ in range(2):
-            first, width = int(rng.integers(0, MEL_BANDS)), int(rng.integers(0, 7))
-            clip[..., first : min(first + width, MEL_BANDS)] = 0
-            start, length = int(rng.integers(0, len(clip))), int(rng.integers(0, 3))
-            if length:
-                clip[start : start + length] = clip[start : start + length].mean((0, 1), keepdim=True)
-    noise = torch.from_numpy(rng.normal(0, 1, features.shape).astype(np.float32))
-    return features + noise * float(rng.uniform(0, 0.2))
+    def measure(self, rng: np.random.Generator) -> None:
+        """Mean and spread of every latent number over 150 acted clips."""
+        rows = rng.integers(self.held_out, len(self.examples), 150)
+        motion = self.scene(rows, 196, rng).motion.flatten(0, 1)
+        self.mean, self.spread = motion.mean(0), motion.std(0).clamp_min(0.01)
 
 
-def losses(reading: Reading, batch: Batch) -> dict[str, Tensor]:
-    """Weighted parts of the objective; answers at t + delay belong to frame t."""
-    mouth, known_gap = batch.mouth[:, :-DELAY_FRAMES], batch.gap[:, :-DELAY_FRAMES]
-    classes = batch.classes[:, :-DELAY_FRAMES]
-    said = reading.mouth[:, DELAY_FRAMES:]
-    gap = said @ GAP + REST_GAP_CM
-    synthetic = ~mouth.isnan().any(-1)  # [B, T]
-    closed = torch.isin(classes, CLOSED_CLASSES)
-    shut = torch.where(synthetic, known_gap < 0.02, closed).float()
-    has_gap = ~known_gap.isnan()
-    weight = torch.where(synthetic, 1 + 2 * (known_gap < 0.1).float(), torch.full_like(gap, 1.0))
-    gap_error = (gap - known_gap.nan_to_num()).abs() * weight
-    mouth_error = F.smooth_l1_loss(said, mouth.nan_to_num(), beta=0.05, reduction="none").sum(-1)
-    step = (said[:, 1:] - said[:, :-1]) - (mouth[:, 1:] - mouth[:, :-1])
-    moving = synthetic[:, 1:] & synthetic[:, :-1]
-    active = torch.where(synthetic, (mouth.abs().amax(-1) > 0.02), classes != SILENCE).float()
-    sound = F.cross_entropy(
-        reading.sound[:, DELAY_FRAMES:].flatten(0, 1), classes.flatten(), label_smoothing=LABEL_SMOOTHING
-    )
-    return {
-        "mouth": 1.5 * mouth_error[synthetic].mean(),
-        "velocity": 0.5 * step.nan_to_num().abs().sum(-1)[moving].mean(),
-        "gap": 1.5 * gap_error[has_gap & synthetic].mean(),
-        "real_gap": 0.3 * gap_error[has_gap & ~synthetic].sum() / (has_gap & ~synthetic).sum().clamp_min(1),
-        "sound": 0.4 * sound,
-        "closed": 0.6 * F.binary_cross_entropy_with_logits(reading.closed[:, DELAY_FRAMES:], shut),
-        "active": 0.4 * F.binary_cross_entropy_with_logits(reading.active[:, DELAY_FRAMES:], active),
-    }
+def _chunks(count: int, size: int) -> list[Rows]:
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def drop(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Hide sound and groups of conditions from whole clips by chance, for guidance (Ho and Salimans, 2022)."""
+    audio, conditions = scene.audio.clone(), scene.conditions.clone()
+    for clip in range(len(audio)):
+        if rng.random() < AUDIO_DROPOUT:
+            audio[clip] = 0
+        for columns in CONDITION_GROUPS.values():
+            if rng.random() < CONDITION_DROPOUT:
+                conditions[clip, :, columns] = 0
+    return Scene(scene.motion, audio, scene.audio_mouth, conditions)
+
+
+def loss_of(network: MotionTransformer, scene: Scene, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Errors of the predicted motion at random flow times, by group; also of its change from frame to frame."""
+    batch, frames = scene.motion.shape[:2]
+    blocks = torch.from_numpy(rng.uniform(0, 1, (batch, frames // BLOCK)).astype(np.float32))
+    time = blocks.repeat_interleave(BLOCK, 1)  # [B, T]
+    noise = torch.from_numpy(rng.normal(size=scene.motion.shape).astype(np.float32))
+    noisy = torch.lerp(noise, scene.motion, time[..., None])
+    blur = torch.from_numpy(rng.normal(size=scene.motion.shape) * rng.uniform(0, PAST_NOISE, (batch, 1, 1))).float()
+    seen_past = torch.from_numpy((rng.random(batch) >= PAST_DROPOUT).astype(np.float32))
+    said = network(scene.motion + blur, noisy, time, scene.audio, scene.audio_mouth, scene.conditions, seen_past)
+    weight = 1 / (1.1 - time[..., None])  # between an error of motion (1) and of velocity (squared)
+    error = (said - scene.motion).square() * weight
+    step = (said[:, 1:] - said[:, :-1] - scene.motion[:, 1:] + scene.motion[:, :-1]).square()
+    parts = {name: WEIGHTS[name] * error[..., group].mean() for name, group in GROUPS.items()}
+    parts |= {f"{name}_step": STEP_WEIGHT * step[..., group].mean() for name, group in GROUPS.items()}
+    gap = (said - scene.motion)[..., MOUTH] * network.spread[MOUTH] @ GAP
+    return parts | {"gap": GAP_WEIGHT * gap.abs().mean()}
+
+
+def write(run: ResumableRun, encoder: AudioEncoder, network: MotionTransformer, result: dict[str, object]) -> None:
+    """Averaged weights with the encoder's, configuration and result, each renamed into place."""
+    tensors = {name.removeprefix("flow."): value for name, value in run.averaged().items()}
+    tensors = {f"flow.{k}": v for k, v in tensors.items()}
+    tensors |= {f"encoder.{k}": v.clone().contiguous() for k, v in encoder.state_dict().items()}
+    save_file(tensors, str(run.folder / ".motion.part"))
+    (run.folder / ".motion.part").rename(run.folder / "motion.safetensors")
+    config = {"encoder": encoder.config.as_dict(), "flow": network.config.as_dict()}
+    for name, content in (("motion.json", config), ("result.json", result)):
+        (run.folder / ".json.part").write_text(json.dumps(content, indent=1))
+        (run.folder / ".json.part").rename(run.folder / name)
 
 
 @torch.no_grad()
-def evaluate(network: MotionNetwork, examples: Examples) -> dict[str, float]:
-    """Losses, class accuracy and closure rate on the synthetic clips kept back."""
-    network.eval()
-    batch = examples.take(np.arange(min(examples.held_out, 100)))
-    reading, _ = network(batch.features, network.start(len(batch.features)))
-    out = {name: float(value) for name, value in losses(reading, batch).items() if name != "real_gap"}
-    classes, said = batch.classes[:, :-DELAY_FRAMES], reading.sound[:, DELAY_FRAMES:].argmax(-1)
-    speech = classes != SILENCE
-    out["accuracy"] = float((said == classes)[speech].float().mean())
-    shut = batch.gap[:, :-DELAY_FRAMES] < 0.0
-    heard = reading.closed[:, DELAY_FRAMES:].sigmoid() > 0.5
-    out["closure_recall"] = float(heard[shut & speech].float().mean())
-    out["closure_false"] = float(heard[~(batch.gap[:, :-DELAY_FRAMES] < 0.1) & speech].float().mean())
-    network.train()
-    return out
-
-
-def save(network: MotionNetwork, folder: Path, result: dict[str, object]) -> None:
-    """Checkpoint with its configuration, each renamed into place."""
-    tensors = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
-    config = {"network": network.config.as_dict()}
-    save_file(tensors, str(folder / ".motion.part"))
-    (folder / ".motion.part").rename(folder / "motion.safetensors")
-    for name, content in (("motion.json", config), ("result.json", result)):
-        (folder / ".json.part").write_text(json.dumps(content, indent=1))
-        (folder / ".json.part").rename(folder / name)
-
-
-def resume(network: MotionNetwork, optimiser: torch.optim.Optimizer, path: Path) -> int:
-    """Steps already made; loads weights and moments when there are any."""
-    if not path.exists():
-        return 0
-    tensors = load_file(str(path))
-    network.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("n.")})
-    names = [name for name, _ in network.named_parameters()]
-    for name, parameter in zip(names, network.parameters(), strict=True):
-        optimiser.state[parameter] = {k: tensors[f"{k}.{name}"] for k in ("step", "exp_avg", "exp_avg_sq")}
-    return int(tensors["steps"])
-
-
-def keep(network: MotionNetwork, optimiser: torch.optim.Optimizer, steps: int, path: Path) -> None:
-    tensors = {f"n.{k}": v for k, v in network.state_dict().items()} | {"steps": torch.tensor(steps)}
-    for name, parameter in network.named_parameters():
-        moments = optimiser.state[parameter]
-        tensors |= {f"{k}.{name}": moments[k].contiguous() for k in ("step", "exp_avg", "exp_avg_sq")}
-    save_file({k: v.clone() for k, v in tensors.items()}, str(path.with_suffix(".part")))
-    path.with_suffix(".part").rename(path)
+def evaluate(network: MotionTransformer, studio: Studio, frames: int) -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    scene = studio.scene(np.arange(min(32, studio.held_out)), frames, rng)
+    return {name: round(float(value), 4) for name, value in loss_of(network, scene, rng).items()}
 
 
 def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
-    examples = Examples(args.data, held_out=args.held_out)
-    network = MotionNetwork(NetworkConfig(width=args.width))
-    optimiser = torch.optim.AdamW(network.parameters(), args.rate, (0.9, 0.98), weight_decay=0.02)
-    args.out.mkdir(parents=True, exist_ok=True)
-    resumed = args.out / "last.pt.safetensors"
-    first, begin = resume(network, optimiser, resumed), time.perf_counter()
-    print(f"seed {args.seed}, {len(examples)} clips, {sum(p.numel() for p in network.parameters())} parameters")
-    for step in tqdm(range(first, args.steps), disable=None, desc="steps"):
-        rng = np.random.default_rng([args.seed, step])
-        ramp = min(1.0, (step + 1) / 100) * (0.5 + 0.5 * np.cos(np.pi * step / args.steps)) + 0.01
-        optimiser.param_groups[0]["lr"] = args.rate * ramp
-        batch = examples.draw(rng, args.batch, args.real, args.frames)
-        with torch.autocast("cpu", torch.bfloat16):
-            reading, _ = network(vary_features(batch.features, rng), network.start(len(batch.features)))
-        parts = losses(Reading(*(value.float() for value in vars(reading).values())), batch)
-        optimiser.zero_grad()
-        torch.autograd.backward(torch.stack(list(parts.values())).sum())
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        if (step + 1) % args.check == 0 or step + 1 == args.steps:
-            found = evaluate(network, examples)
-            print(
-                step + 1, f"{time.perf_counter() - begin:.0f} s", {k: round(v, 3) for k, v in found.items()}, flush=True
+    torch.set_num_threads(1)
+    encoder = AudioEncoder(EncoderConfig(**json.loads(args.encoder.with_suffix(".json").read_text())["network"]))
+    encoder.load_state_dict(load_file(str(args.encoder.with_suffix(".safetensors"))))
+    encoder.eval().requires_grad_(False)
+    studio = Studio(args.data, encoder, held_out=args.held_out, seed=args.seed)
+    studio.measure(np.random.default_rng([args.seed, 1]))
+    sizes = {"width": args.width, "layers": args.layers}
+    network = MotionTransformer(TransformerConfig(audio=heard_size(encoder.config), **sizes))
+    network.mean.copy_(studio.mean)
+    network.spread.copy_(studio.spread)
+    run = ResumableRun({"flow": network}, args.out, rate=args.rate, steps=args.steps, seed=args.seed)
+    settings = {key: str(value) for key, value in vars(args).items()}
+    print(f"{len(studio.examples)} clips, {sum(p.numel() for p in network.parameters())} parameters, from {run.step}")
+    for step in tqdm(range(run.step, args.steps), disable=None, desc="steps"):
+        rng = np.random.default_rng([args.seed, 2, step])
+        rows = rng.integers(args.held_out, len(studio.examples), args.batch)
+        run.descend(
+            torch.stack(list(loss_of(network, drop(studio.scene(rows, args.frames, rng), rng), rng).values())).sum()
+        )
+        if run.step % args.check == 0 or run.step == args.steps:
+            found = evaluate(network, studio, args.frames)
+            run.save(found)
+            print(run.step, round(run.seconds), found, flush=True)
+            write(
+                run,
+                encoder,
+                network,
+                {"settings": settings, "steps": run.step, "seconds": run.seconds, "held_out": found},
             )
-            settings = {k: str(v) for k, v in vars(args).items()}
-            seconds = round(time.perf_counter() - begin, 1)
-            save(network, args.out, {"settings": settings, "steps": step + 1, "seconds": seconds, "held_out": found})
-            keep(network, optimiser, step + 1, resumed)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("runs/motion/data"))
-    parser.add_argument("--out", type=Path, default=Path("runs/motion/a"))
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=11, help="synthetic clips per step")
-    parser.add_argument("--real", type=int, default=2, help="GRID clips per step")
-    parser.add_argument("--frames", type=int, default=120, help="frames of each clip per step")
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--width", type=int, default=160)
-    parser.add_argument("--held-out", type=int, default=100, help="synthetic clips kept for testing")
-    parser.add_argument("--check", type=int, default=250, help="steps between tests and checkpoints")
+    parser.add_argument("--encoder", type=Path, default=Path("runs/motion/encoder/encoder"), help="without ending")
+    parser.add_argument("--out", type=Path, default=Path("runs/motion/flow"))
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=64, help="of each clip per step, a multiple of 4")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--held-out", type=int, default=100, help="clips kept for testing")
+    parser.add_argument("--check", type=int, default=200, help="steps between tests and checkpoints")
     parser.add_argument("--seed", type=int, default=7)
     train(parser.parse_args())
 

@@ -65,7 +65,7 @@ def test_every_key_of_an_emotion_is_known(name: str, strength: float) -> None:
 def live(controls: Controls, seconds: int) -> list[Living]:
     state, frames = start_living(controls, 3), []
     for _ in range(seconds * FPS):
-        living, state = step_living(state, controls, 3, loudness_db=-70.0, active=0.0)
+        living, state = step_living(state, controls, 3)
         frames.append(living)
     return frames
 

@@ -1,4 +1,4 @@
-"""Blinks, gaze shifts and head motion have the stated statistics and keep to their controls."""
+"""Blinks and gaze shifts have the stated statistics and keep to their controls."""
 
 import math
 import statistics
@@ -11,13 +11,10 @@ from generator.motion_processes import Living, blink_closure, start_living, step
 from generator.motion_random import normal, uniform
 
 
-def live(seconds: float, controls: Controls, *, speaking: bool, seed: int = 3) -> list[Living]:
-    """Frames of a face that speaks in syllables of 200 ms, or is silent."""
+def live(seconds: float, controls: Controls, *, seed: int = 3) -> list[Living]:
     state, frames = start_living(controls, seed), []
-    for frame in range(round(seconds * 25)):
-        loudness = -20 + 8 * math.sin(frame / 25 * 2 * math.pi * 3) + (6 if frame % 37 < 4 else 0)
-        frame_db, active = (loudness, 1.0) if speaking else (-70.0, 0.0)
-        living, state = step_living(state, controls, seed, loudness_db=frame_db, active=active)
+    for _ in range(round(seconds * 25)):
+        living, state = step_living(state, controls, seed)
         frames.append(living)
     return frames
 
@@ -30,13 +27,13 @@ def blink_count(frames: list[Living]) -> int:
 def test_blinks_come_at_the_asked_rate(rate: float) -> None:
     minutes = 5
     counted = statistics.mean(
-        blink_count(live(60 * minutes, Controls(blink_rate_per_min=rate), speaking=False, seed=s)) for s in (1, 2)
+        blink_count(live(60 * minutes, Controls(blink_rate_per_min=rate), seed=s)) for s in (1, 2)
     )
     assert counted / minutes == pytest.approx(rate, rel=0.25)
 
 
 def test_no_blinks_at_rate_0() -> None:
-    assert max(f.blink for f in live(60, Controls(blink_rate_per_min=0), speaking=True)) == 0
+    assert max(f.blink for f in live(60, Controls(blink_rate_per_min=0))) == 0
 
 
 def test_a_blink_closes_faster_than_it_opens_and_closes_fully() -> None:
@@ -49,7 +46,7 @@ def test_a_blink_closes_faster_than_it_opens_and_closes_fully() -> None:
 
 
 def test_blink_intervals_are_skewed_to_the_right() -> None:
-    frames = live(60 * 6, Controls(), speaking=False)
+    frames = live(60 * 6, Controls())
     starts = [i for i, (a, b) in enumerate(pairwise(frames)) if a.blink < 0.5 <= b.blink]
     gaps = [b - a for a, b in pairwise(starts)]
     assert statistics.mean(gaps) > 1.1 * statistics.median(gaps)
@@ -57,46 +54,12 @@ def test_blink_intervals_are_skewed_to_the_right() -> None:
 
 
 def test_gaze_shifts_are_small_and_fast_with_rests_between() -> None:
-    frames = live(120, Controls(), speaking=True)
+    frames = live(120, Controls())
     gaze = [(f.gaze_yaw_deg, f.gaze_pitch_deg) for f in frames]
     moves = [math.dist(a, b) for a, b in pairwise(gaze)]
     assert max(math.hypot(*g) for g in gaze) < 3.0
     assert 0.9 < sum(m == 0 for m in moves) / len(moves) < 0.99  # fixations of about a second
     assert statistics.mean(g[0] for g in gaze) == pytest.approx(0, abs=0.3)
-
-
-def test_head_moves_while_speaking_and_is_nearly_still_while_listening() -> None:
-    def spread(speaking: bool) -> tuple[float, float, float]:
-        frames = live(120, Controls(), speaking=speaking)[50:]
-        return tuple(statistics.pstdev(getattr(f, k) for f in frames) for k in ("pitch_deg", "yaw_deg", "roll_deg"))
-
-    speaking, listening = spread(True), spread(False)
-    for real, ours, still in zip((0.9, 0.6, 0.3), speaking, listening, strict=True):
-        assert real < ours < 4 * real
-        assert still < 0.5 * ours
-
-
-def test_head_motion_is_smooth_and_begins_at_the_portrait() -> None:
-    frames = live(60, Controls(), speaking=True)
-    assert abs(frames[0].yaw_deg) < 0.1
-    assert frames[0].ty == pytest.approx(0, abs=1e-3)
-    steps = [abs(b.yaw_deg - a.yaw_deg) for a, b in pairwise(frames)]
-    assert max(steps) < 0.8  # 20 degrees a second
-
-
-def test_head_motion_control_scales_the_spread() -> None:
-    spreads = [
-        statistics.pstdev(f.yaw_deg for f in live(60, Controls(head_motion=amount), speaking=True))
-        for amount in (0.0, 0.5, 1.0, 2.0)
-    ]
-    assert spreads[0] == 0
-    assert spreads == sorted(spreads)
-    assert spreads[3] == pytest.approx(4 * spreads[1])
-
-
-def test_brows_rise_with_emphasis_only_while_speaking() -> None:
-    assert max(f.brow for f in live(60, Controls(), speaking=True)) > 0.1
-    assert max(f.brow for f in live(60, Controls(), speaking=False)) == 0
 
 
 def test_random_numbers_depend_on_seed_stream_and_counter_only() -> None:

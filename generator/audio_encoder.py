@@ -1,8 +1,9 @@
-"""Speech to mouth: causal convolutions and a GRU over 40 ms units of log-mel features, 120 ms of look-ahead.
+"""The audio encoder: what is being said, by causal convolutions and a GRU over 40 ms units of log-mel features.
 
-The network sees unit t and answers for frame t - 3. Beside the mouth weights it names the speech sound (26
-look-alike classes), says whether the lips are shut and whether anybody speaks: these heads teach the hidden
-layers phonetics, and the last two gate the mouth (see `generator.motion`).
+It sees unit t and answers for frame t - 3 (120 ms of look-ahead). It is trained first and alone, to name the speech
+sound (26 look-alike classes), to say whether the lips are shut and whether anybody speaks, and to regress the mouth in
+step with the sound: these heads teach the hidden layers phonetics and synchronisation. The motion transformer is
+conditioned on its hidden layer, its mouth and its two flags; the flags also gate the mouth (see `generator.motion`).
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generator.audio_features import CHANNELS, FRAMES_PER_UNIT
+from generator.audio_features import CHANNELS, FRAMES_PER_UNIT, MEL_BANDS
 from generator.motion_mouth import MOUTH_AXES
 from generator.motion_visemes import VISEMES
 
 DROPOUT = 0.15  # in training
 DELAY_FRAMES = 3  # frame t is answered when unit t + 3 has been heard
+LEVEL_CHANNEL = MEL_BANDS  # of the features: level relative to the running level
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class EncoderConfig:
     """Sizes; saved in the checkpoint, so that it rebuilds its network alone."""
 
     width: int = 160
@@ -34,7 +36,7 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
-class NetworkState:
+class EncoderState:
     """Last inputs of every causal convolution [B, k - 1, C] and the GRU's hidden vector [1, B, width]."""
 
     history: tuple[Tensor, ...]
@@ -43,8 +45,9 @@ class NetworkState:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the network says of T frames, batch B."""
+    """What the encoder hears in T frames, batch B."""
 
+    hidden: Tensor  # [B, T, width]
     mouth: Tensor  # [B, T, 17] rig weights, may lie slightly outside 0..1
     sound: Tensor  # [B, T, 26] logits of `VISEMES`
     closed: Tensor  # [B, T] logit: lips shut for p, b, m
@@ -80,10 +83,10 @@ class Block(nn.Module):
         return x + self.out(F.gelu(y)), history
 
 
-class MotionNetwork(nn.Module):
+class AudioEncoder(nn.Module):
     """Features [B, T, 4, 42] in, `Reading` of T frames out, answers delayed by `DELAY_FRAMES`."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.inputs = FRAMES_PER_UNIT * CHANNELS
@@ -96,13 +99,13 @@ class MotionNetwork(nn.Module):
         self.sound = nn.Linear(config.width, len(VISEMES))
         self.flags = nn.Linear(config.width, 2)
 
-    def start(self, batch: int = 1) -> NetworkState:
+    def start(self, batch: int = 1) -> EncoderState:
         c = self.config
         sizes = [(1, self.inputs)] + [(c.kernel - 1, c.width)] * c.blocks
         history = tuple(torch.zeros(batch, length, channels) for length, channels in sizes)
-        return NetworkState(history, torch.zeros(1, batch, c.width))
+        return EncoderState(history, torch.zeros(1, batch, c.width))
 
-    def forward(self, features: Tensor, state: NetworkState) -> tuple[Reading, NetworkState]:
+    def forward(self, features: Tensor, state: EncoderState) -> tuple[Reading, EncoderState]:
         x, first = self.enter(features.flatten(2), state.history[0])  # [B, T, width]
         histories = [first]
         for block, history in zip(self.blocks, state.history[1:], strict=True):
@@ -113,5 +116,19 @@ class MotionNetwork(nn.Module):
         x = F.gelu(self.mix(torch.cat([x, remembered], -1)))  # [B, T, width]
         x = F.dropout(x, DROPOUT, self.training)
         flags = self.flags(x)  # [B, T, 2]
-        reading = Reading(self.mouth(x), self.sound(x), flags[..., 0], flags[..., 1])
-        return reading, NetworkState(tuple(histories), hidden)
+        reading = Reading(x, self.mouth(x), self.sound(x), flags[..., 0], flags[..., 1])
+        return reading, EncoderState(tuple(histories), hidden)
+
+
+def heard(reading: Reading, level_now: Tensor, level_ahead: Tensor) -> Tensor:
+    """What the motion transformer is told of a frame: hidden layer, mouth, flags and two levels. [B, T, width + 21].
+
+    Levels [B, T] are the largest feature `LEVEL_CHANNEL` of the frame's own unit and of the newest unit.
+    """
+    flags = torch.stack([reading.closed.sigmoid(), reading.active.sigmoid(), level_now, level_ahead], -1)
+    return torch.cat([reading.hidden, reading.mouth, flags], -1)
+
+
+def heard_size(config: EncoderConfig) -> int:
+    """Width of `heard`."""
+    return config.width + len(MOUTH_AXES) + 4

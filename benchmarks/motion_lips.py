@@ -1,0 +1,237 @@
+"""Lips from real speech against real talkers: bilabial closure, opening, offset, silence.
+
+The GRID talkers tested here (C, F, H, I) and the LJSpeech reader were never trained on. LJSpeech phone times are in
+`ljspeech_phones.csv` (pocketsphinx 5.1.1; 26 sentences whose words are all in its dictionary). GRID's lips are tracked.
+
+bilabial_closure_rate   share of p, b, m within which the lips close, of LJSpeech (of GRID: `_grid`)
+open_vowel_closed_rate, other_sound_closed_rate   share of sounds in whose middle they wrongly close
+opening_correlation     Pearson r per clip of made and real lip distance while speaking; `_gain`: above the baseline's,
+                        whose mouth opens with the loudness
+av_offset_frames_max    offset at which made and real lips agree best, worst clip
+silent_lip_mad          median absolute deviation of the opening in pauses, in inter-ocular distances
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.interval import share_interval
+from generator import Controls
+from generator.controls import FPS
+from generator.motion import MotionModel
+from generator.motion_mouth import LIP_GAP_CM, REST_GAP_CM, columns
+from generator.rig import EXPRESSION_NAMES
+from generator.training.motion_dataset import GRID_FACE_CM, HELD_OUT_TALKERS, grid_talkers, read_sound
+
+Rows = dict[str, dict[str, Any]]
+Curve = npt.NDArray[np.float64]
+
+LJSPEECH_PHONES = Path(__file__).with_name("ljspeech_phones.csv")
+BILABIAL = {"P", "B", "M"}
+OPEN = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "EY", "OW"}
+LIP_SOUNDS = BILABIAL | {"F", "V", "W", "SIL"}
+CLOSED_CM = 0.1  # 0.009 of the face height; the real talkers come within 0.000 to 0.003
+INTER_OCULAR_CM = 6.2
+LONG_SILENCE_S = 0.3
+
+
+@dataclass(frozen=True)
+class Phone:
+    start_s: float
+    end_s: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A test recording: sound at 16 kHz, phones, and the real lip gap in cm where there is a film."""
+
+    name: str
+    sound: npt.NDArray[np.float32]
+    phones: tuple[Phone, ...]
+    gap_cm: Curve | None
+
+
+def held_out_grid(folder: Path) -> Iterator[Recording]:
+    for name, talker in sorted(grid_talkers(folder).items()):
+        if talker in HELD_OUT_TALKERS:
+            with (folder / f"{name}_phones.csv").open(newline="", encoding="utf-8") as file:
+                phones = tuple(_phone(row) for row in csv.DictReader(file))
+            gap = np.load(folder / f"{name}_motion.npz")["lip_gap"] * GRID_FACE_CM
+            yield Recording(name, read_sound(folder / f"{name}.mpg"), phones, gap)
+
+
+def ljspeech(folder: Path) -> Iterator[Recording]:
+    phones: dict[str, list[Phone]] = {}
+    with LJSPEECH_PHONES.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            phones.setdefault(row["file"], []).append(_phone(row))
+    for name, timed in phones.items():
+        yield Recording(name, read_sound(folder / f"{name}.flac"), tuple(timed), None)
+
+
+def _phone(row: dict[str, str]) -> Phone:
+    return Phone(float(row["start_s"]), float(row["end_s"]), row["phone"])
+
+
+def lip_gap_cm(expression: torch.Tensor) -> Curve:
+    """[T, 53] -> [T] inner lip distance of the rig in cm."""
+    gains = torch.zeros(len(EXPRESSION_NAMES))
+    for axis, gap in LIP_GAP_CM.items():
+        gains[list(columns(axis))] = gap / len(columns(axis))
+    return np.asarray((expression @ gains + REST_GAP_CM).double().numpy())
+
+
+def driven_gap(model: MotionModel, sound: npt.NDArray[np.float32]) -> Curve:
+    still = Controls(head_motion=0.0, blink_rate_per_min=0.0)
+    block, _ = model.step(torch.from_numpy(sound), model.start(still, 1), final=True)
+    return lip_gap_cm(block.expression)
+
+
+def loudness_gap(sound: npt.NDArray[np.float32], frames: int) -> Curve:
+    """Baseline: opening follows the log level of 80 ms around the frame, 0 to 1 cm over the upper 35 dB."""
+    padded = np.pad(sound, (320, 640 * frames + 1280))
+    windows = np.stack([padded[i * 640 : i * 640 + 1280] for i in range(frames)])
+    level_db = 10 * np.log10((windows.astype(np.float64) ** 2).mean(1) + 1e-9)
+    return np.asarray(np.clip(1 + (level_db - np.percentile(level_db, 95)) / 35, 0, 1))
+
+
+def frames_of(phone: Phone, count: int) -> slice:
+    first = min(round(phone.start_s * FPS), count - 1)
+    return slice(first, max(first + 1, min(round(phone.end_s * FPS) + 1, count)))
+
+
+def closures(recording: Recording, gap: Curve) -> tuple[list[bool], list[bool], list[bool]]:
+    """Per p, b, m: did the lips close; per open vowel, and per sound made without the lips: did they wrongly close."""
+    shut = [bool(gap[frames_of(p, len(gap))].min() <= CLOSED_CM) for p in recording.phones if p.name in BILABIAL]
+    wrong: list[bool] = []
+    other: list[bool] = []
+    for p in recording.phones:
+        middle = min(round((p.start_s + p.end_s) / 2 * FPS), len(gap) - 1)
+        if p.name in OPEN and p.end_s - p.start_s >= 0.06:
+            wrong.append(bool(gap[middle] <= CLOSED_CM))
+        if p.name not in LIP_SOUNDS and p.end_s - p.start_s >= 0.06:
+            other.append(bool(gap[middle] <= CLOSED_CM))
+    return shut, wrong, other
+
+
+def speech_span(recording: Recording, frames: int) -> slice:
+    spoken = [p for p in recording.phones if p.name != "SIL"]
+    return slice(max(0, round((spoken[0].start_s - 0.1) * FPS)), min(frames, round((spoken[-1].end_s + 0.1) * FPS)))
+
+
+def correlation(a: Curve, b: Curve) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def best_offset(made: Curve, real: Curve, span: slice, reach: int = 5) -> int:
+    """Frames by which the made lips come late (positive) or early where they agree best."""
+    scores = {}
+    for offset in range(-reach, reach + 1):
+        at = np.arange(span.start, span.stop)
+        at = at[(at + offset >= 0) & (at + offset < len(made))]
+        scores[offset] = correlation(made[at + offset], real[at])
+    return max(scores, key=lambda offset: scores[offset])
+
+
+def silent_deviation(recording: Recording, gap: Curve) -> list[float]:
+    """Median absolute deviation of opening / inter-ocular distance in each pause of 0.3 s or more, 80 ms in."""
+    out = []
+    for p in recording.phones:
+        part = gap[round((p.start_s + 0.08) * FPS) : round((p.end_s - 0.08) * FPS)] / INTER_OCULAR_CM
+        if p.name == "SIL" and p.end_s - p.start_s >= LONG_SILENCE_S and len(part) >= 4:
+            out.append(float(np.median(np.abs(part - np.median(part)))))
+    return out
+
+
+def bootstrap(values: list[float] | list[bool], seed: int = 0) -> list[float]:
+    """95 % interval of the mean over 2,000 resamples."""
+    x, rng = np.asarray(values, np.float64), np.random.default_rng(seed)
+    means = x[rng.integers(0, len(x), (2000, len(x)))].mean(1)
+    return [float(v) for v in np.percentile(means, [2.5, 97.5])]
+
+
+def mean_row(values: list[float] | list[bool], unit: str) -> dict[str, Any]:
+    """Mean with its interval: exact for shares, bootstrap for measurements."""
+    shares = all(isinstance(value, bool | np.bool_) for value in values)
+    return {
+        "value": float(np.mean(values)),
+        "unit": unit,
+        "n": len(values),
+        "ci95": share_interval(int(sum(values)), len(values)) if shares else bootstrap(values),
+    }
+
+
+def measure_lips(model: MotionModel, data: Path, plots: Path | None = None) -> Rows:
+    rows: Rows = {}
+    silent: list[float] = []
+    for source, recordings in (("grid", held_out_grid(data / "grid")), ("ljspeech", ljspeech(data / "speech"))):
+        shut: list[bool] = []
+        wrong: list[bool] = []
+        other: list[bool] = []
+        made_r, base_r, whole_r, offsets = [], [], [], []
+        base_shut: list[bool] = []
+        for recording in recordings:
+            gap = driven_gap(model, recording.sound)
+            base = loudness_gap(recording.sound, len(gap))
+            found = closures(recording, gap)
+            shut, wrong, other = shut + found[0], wrong + found[1], other + found[2]
+            base_shut += closures(recording, base)[0]
+            silent += silent_deviation(recording, gap)
+            if recording.gap_cm is not None:
+                frames = min(len(gap), len(recording.gap_cm))
+                span, real = speech_span(recording, frames), recording.gap_cm
+                made_r.append(correlation(gap[span], real[span]))
+                base_r.append(correlation(base[span], real[span]))
+                whole_r.append(correlation(gap[:frames], real[:frames]))
+                offsets.append(abs(best_offset(gap, real, span)))
+            if plots:
+                plot(recording, gap, base, plots)
+        end = "" if source == "ljspeech" else f"_{source}"
+        rows[f"bilabial_closure_rate{end}"] = mean_row(shut, "of p, b, m")
+        rows[f"bilabial_closure_rate{end}_loudness_baseline"] = mean_row(base_shut, "of p, b, m")
+        rows[f"open_vowel_closed_rate{end}"] = mean_row(wrong, "of open vowels")
+        rows[f"other_sound_closed_rate{end}"] = mean_row(other, "of sounds made without the lips")
+        if made_r:
+            gain = [a - b for a, b in zip(made_r, base_r, strict=True)]
+            rows["opening_correlation"] = mean_row(made_r, "Pearson r per clip, speech")
+            rows["opening_correlation_loudness_baseline"] = mean_row(base_r, "Pearson r per clip, speech")
+            rows["opening_correlation_gain"] = mean_row(gain, "Pearson r per clip, speech")
+            rows["opening_correlation_whole_clip"] = mean_row(whole_r, "Pearson r per clip")
+            worst = {"value": max(offsets), "unit": "frames", "n": len(offsets)}
+            rows["av_offset_frames_max"] = worst
+    rows["silent_lip_mad"] = mean_row(silent, "inter-ocular distances")
+    return rows
+
+
+def plot(recording: Recording, gap: Curve, base: Curve, folder: Path) -> None:
+    """Made, real and baseline lip gap over the phones."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    figure, axes = plt.subplots(figsize=(max(8, 4 * len(gap) / FPS), 4))
+    times = np.arange(len(gap)) / FPS
+    axes.plot(times, gap, "o-", ms=3, label="made")
+    axes.plot(times, base, ":", label="loudness")
+    if recording.gap_cm is not None:
+        axes.plot(np.arange(len(recording.gap_cm)) / FPS, recording.gap_cm, "k-", label="real")
+    for p in recording.phones:
+        axes.axvspan(p.start_s, p.end_s, color="r" if p.name in BILABIAL else "w", alpha=0.2)
+        axes.text(p.start_s, 1.25, p.name, fontsize=7)
+    axes.plot(np.arange(len(recording.sound)) / 16000, recording.sound * 0.3 - 0.4, lw=0.2, color="g")
+    axes.legend(loc="lower right")
+    axes.set_ylabel("lip gap, cm")
+    figure.tight_layout()
+    figure.savefig(folder / f"{recording.name}.png", dpi=60)
+    plt.close(figure)

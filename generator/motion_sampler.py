@@ -1,0 +1,61 @@
+"""From noise to motion: Euler steps along the flow, with guidance and noise that depends on seed and frame alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from generator.motion_latent import GROUPS, SIZE
+from generator.motion_random import normal
+from generator.motion_transformer import BLOCK, Cache, MotionTransformer
+
+STEPS: Final = 4
+GUIDANCE: Final = 0.3  # how far beyond the conditional prediction, away from the unconditional one
+# Deviation of the noise. At 0 a group starts at the mean, and the flow ends near the most likely motion: lips say one
+# thing, while a head may move in many ways.
+TEMPERATURE: Final[dict[str, float]] = {"mouth": 0.0, "mood": 0.8, "pose": 0.7}
+KNOT: Final = 10  # frames
+_STREAM: Final = 100  # of `motion_random`; other processes use small numbers
+
+
+def block_noise(seed: int, block: int) -> Tensor:
+    """[1, BLOCK, SIZE] of block number `block`; equal for equal seeds on every machine.
+
+    Draws are `KNOT` frames apart and blended between, each frame with the variance of one draw: what moves slowly gets
+    slow noise, so a head that few steps leave half denoised drifts and doesn't shake.
+    """
+    noise = torch.zeros(1, BLOCK, SIZE)
+    for frame in range(BLOCK):
+        knot, part = divmod(block * BLOCK + frame, KNOT)
+        angle = math.pi / 2 * part / KNOT
+        for name, group in GROUPS.items():
+            if TEMPERATURE[name] == 0:
+                continue
+            for column in range(group.start, group.stop):
+                here, there = (normal(seed, _STREAM + column, knot + step) for step in (0, 1))
+                noise[0, frame, column] = TEMPERATURE[name] * (math.cos(angle) * here + math.sin(angle) * there)
+    return noise
+
+
+def sample_block(
+    flow: MotionTransformer, noise: Tensor, audio: Tensor, audio_mouth: Tensor, conditions: Tensor, cache: Cache
+) -> tuple[Tensor, Cache]:
+    """One block [1, BLOCK, SIZE] in the units of the latent motion, and the cache that remembers it.
+
+    `audio` [1, BLOCK, n + 1] and `conditions` [1, BLOCK, C] are all given; the second row of the batch, where sound
+    and conditions are hidden, is for guidance (Ho and Salimans, "Classifier-free diffusion guidance", 2022).
+    """
+    audio = torch.cat([audio, torch.zeros_like(audio)])
+    conditions = torch.cat([conditions, torch.zeros_like(conditions)])
+    audio_mouth = audio_mouth.expand(2, -1, -1)
+    x = noise
+    for step in range(STEPS):
+        time = step / STEPS
+        said, _ = flow.block(x.expand(2, -1, -1), time, audio, audio_mouth, conditions, cache)
+        end = said[:1] + GUIDANCE * (said[:1] - said[1:])
+        x = x + (end - x) / (1 - time) / STEPS
+    _, cache = flow.block(x.expand(2, -1, -1), 1.0, audio, audio_mouth, conditions, cache)
+    return x * flow.spread + flow.mean, cache

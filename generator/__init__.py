@@ -7,6 +7,7 @@ from generator.face_state import FaceState
 from generator.framing import FRAMES, SHOULDERS, Framing, frame_size_px
 from generator.generator import Generator
 from generator.motion_block import MotionBlock, MotionState
+from generator.motion_plot import PlotKind, plot_motion, require_plotting
 from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 from generator.working_picture import SIZE_PX
 
@@ -29,5 +30,8 @@ __all__ = [
     "GeneratorError",
     "MotionBlock",
     "MotionState",
+    "PlotKind",
     "frame_size_px",
+    "plot_motion",
+    "require_plotting",
 ]

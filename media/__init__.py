@@ -5,7 +5,9 @@ from media.clip_writer import ClipWriter
 from media.codec_round_trip import audio_round_trip, codec_round_trip
 from media.errors import MediaError
 from media.faces import MAX_FACES, Face, crop_face, find_faces, number_faces, segment_person
+from media.fragment_times import start_fragments_at
 from media.guarded_input import Source
+from media.live_sound import LiveSound, PcmFormat
 from media.portrait import read_portrait
 from media.probe import MediaInfo, probe
 from media.video_reader import FrameBlock, read_frames
@@ -15,8 +17,10 @@ __all__ = [
     "ClipWriter",
     "Face",
     "FrameBlock",
+    "LiveSound",
     "MediaError",
     "MediaInfo",
+    "PcmFormat",
     "Source",
     "audio_round_trip",
     "codec_round_trip",
@@ -29,4 +33,5 @@ __all__ = [
     "read_frames",
     "read_portrait",
     "segment_person",
+    "start_fragments_at",
 ]

@@ -74,7 +74,7 @@ class ClipWriter:
                 io_open=None if fragmented else self._sink.second_look,
             )
             self._video = add_video_stream(
-                self._container, "h264", width=width, height=height, fps=fps, crf=crf, streaming=fragmented
+                self._container, "h264", width=width, height=height, fps=fps, crf=crf, streaming=fragmented, quick=True
             )
             self._sound = None if sample_rate is None else _SoundTrack(self._container, sample_rate)
         except BaseException:

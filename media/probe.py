@@ -49,6 +49,8 @@ def probe(source: Source) -> MediaInfo:
                 remedy="Give a video or a recording.",
             )
         duration_s = (container.duration or 0) / 1_000_000
+        if "mp4" in container.format.name:  # whose length counts from 0, wherever its first frame stands
+            duration_s -= max(0, container.start_time or 0) / 1_000_000
         video = video_stream(media) if has_video else None
         width = height = rotation_deg = 0
         if video is not None:

@@ -38,9 +38,11 @@ def add_video_stream(
     fps: Fraction,
     crf: int,
     streaming: bool = False,
+    quick: bool = False,
 ) -> VideoStream:
     """Adds a yuv420p stream tagged BT.709, limited range, with a key frame every two seconds.
 
+    `quick`: H.264 with x264's preset "faster", a little over half the time of "medium" for 0.4 dB at equal size.
     `streaming` gives each frame out at once (no reordering, key frame every second) for a little size.
     """
     if codec not in _ENCODERS or not 0 <= crf <= MAX_CRF[codec]:
@@ -57,7 +59,7 @@ def add_video_stream(
     context.flags |= Flags.bitexact
     stream.options = {"crf": str(crf), **options}
     if codec == "h264":
-        stream.options |= _x264_options()
+        stream.options |= _x264_options() | ({"preset": "faster"} if quick else {})
     if streaming and codec == "h264":
         stream.options["tune"] = "zerolatency"
     return stream

@@ -1,5 +1,6 @@
 """Who may make a clip, of whom, and how it leaves: tokens, rules, gate, sealed weights, release."""
 
+from media import PcmFormat
 from policy.authority import Authority, EventReceipt
 from policy.canonical import sha256_hex
 from policy.consent_ceremony import ConsentProposal
@@ -21,6 +22,7 @@ from policy.errors import (
 )
 from policy.gate import Gate
 from policy.keys import public_jwk, read_private_key, thumbprint, write_private_key
+from policy.live_recording import live_recording
 from policy.mark_keys import StoredMarkKey
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
 from policy.registry import IssuedToken
@@ -31,6 +33,7 @@ from policy.seal import read_sealed_header, seal_weights
 from policy.site_policy import SiteLimits, SitePolicy
 from policy.state_folder import AuthorityRecord
 from policy.status_list import TokenStatus
+from policy.stream_release import LiveInput, StreamReceipt
 from policy.subject_device import Credential, SoftwareAuthenticator, SubjectDevice
 from policy.uses import ConsentUse
 from policy.webauthn import Assertion, RelyingParty
@@ -60,7 +63,9 @@ __all__ = [
     "GrantError",
     "IssuedToken",
     "KeyFileError",
+    "LiveInput",
     "OutputError",
+    "PcmFormat",
     "PolicyError",
     "Receipt",
     "Refused",
@@ -74,11 +79,13 @@ __all__ = [
     "SoftwareAuthenticator",
     "StateError",
     "StoredMarkKey",
+    "StreamReceipt",
     "SubjectDevice",
     "TokenError",
     "TokenStatus",
     "UnknownTokenError",
     "hand_on",
+    "live_recording",
     "public_jwk",
     "read_cases",
     "read_private_key",

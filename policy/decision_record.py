@@ -125,7 +125,9 @@ def _portrait(texts: Mapping[str, Any] | None) -> PortraitFacts | None:
 
 
 def _audio(texts: Mapping[str, str] | None) -> AudioFacts | None:
-    return None if texts is None else AudioFacts(float(texts["duration_s"]), float(texts["loudest_dbfs"]))
+    if texts is None:
+        return None
+    return AudioFacts(float(texts["duration_s"]), float(texts["loudest_dbfs"]), live=texts.get("live") == "True")
 
 
 def _proof(members: Mapping[str, Any]) -> Proof:

@@ -27,7 +27,7 @@ from policy.media_types import audio_media_type, portrait_media_type
 from policy.request import OUTPUT_FPS, GenerationRequest
 from policy.stages import Stages
 from policy.status_list import TokenStatus
-from provenance import ClipManifest, ProvenanceError, sign_clip, verify_clip
+from provenance import ClipManifest, ProvenanceError, StreamPlace, sign_clip, verify_clip
 from watermark import WatermarkError
 
 RENEW_EVERY = timedelta(minutes=1)
@@ -82,32 +82,44 @@ class Job:
         """What an error message says of the files at the output path."""
         return "Nothing was written."
 
-    def _sign(self, grant: GrantClaims, plain: BinaryIO, signed: BinaryIO) -> bytes:
-        """Countersign what was read back as granted, then check the signature as a stranger would."""
+    def _sign(
+        self,
+        grant: GrantClaims,
+        plain: BinaryIO,
+        signed: BinaryIO,
+        *,
+        stream: StreamPlace | None = None,
+        audio_sha256: str = "",
+    ) -> bytes:
+        """Countersign what was read back as granted, then check the signature as a stranger would.
+
+        `stream` and, where the sound came live, `audio_sha256` of what was heard are of a segment.
+        """
         authority, decision, request = self._authority, self._decision, self._request
         assert decision.manifest_id is not None
         self._require_consent()
         self._require_within(grant.video, plain)
         manifest = ClipManifest(
-            title="Talking clip",
+            title="Talking clip" if stream is None else f"Talking clip, segment {stream.number}",
             generator_version=f"Vasari {_vasari_version()}, {grant.model[:23]}",
             manifest_id=decision.manifest_id,
             soft_binding_value=decision.manifest_id.to_bytes(8, "big"),
             portrait_sha256=grant.portrait_sha256,
-            audio_sha256=grant.audio_sha256,
+            audio_sha256=audio_sha256 or grant.audio_sha256,
             consent_sha256=grant.consent_sha256,
             decision_sha256=decision.sha256,
             log_proof=decision.log_proof,
             portrait_media_type=portrait_media_type(request.portrait),
             audio_media_type=audio_media_type(request.audio),
             created_at=authority.clock(),
+            stream=stream,
         )
         plain.seek(0)
         store = sign_clip(plain, signed, manifest, authority.signing_identity, clock=authority.clock)
         signed.flush()
         self._stages.done("signed")
         report = verify_clip(Path(f"/proc/self/fd/{signed.fileno()}"), authority.trust_anchors)
-        if report.state != "verified" or report.manifest_id != decision.manifest_id:
+        if report.state != "verified" or report.manifest_id != decision.manifest_id or report.stream != stream:
             codes = ", ".join(finding.code for finding in report.findings if finding.severity == "failure")
             raise ReleaseError(f"the signed clip reads as {report.state} ({codes}); nothing was written")
         self._stages.done("verified")

@@ -27,11 +27,14 @@ from watermark import AudioEmbedder, Detection, MarkKey, Payload, VideoEmbedder,
 
 CONTROL_RATE = 16_000
 SOUND_RATE = 48_000
-BLOCK_S = 1.0
+BLOCK_S = 0.16
+"""Of sound at a time: as much as `RENDER_FRAMES` frames last, so that the first ones are made at once."""
 RENDER_FRAMES = 4
 RENDER_THREADS = min(4, os.cpu_count() or 1)
 Item = TypeVar("Item")
 STRENGTHS = (1.0, 1.5, 2.2)
+SoundBlock = tuple[Tensor | None, Tensor | None, bool]
+"""Float32 mono [n] at 16 kHz and at 48 kHz, and whether the first one is the last of its kind."""
 
 
 class Watched(Protocol):
@@ -79,6 +82,26 @@ class Performance:
     frames: int
 
 
+class MotionRecorder:
+    """A talking face that keeps the motion of its latest performance, some 250 bytes a frame."""
+
+    def __init__(self, talker: TalkingFace) -> None:
+        self._talker = talker
+        self.blocks: list[Any] = []
+        self.encode, self.frame_size, self.render = talker.encode, talker.frame_size, talker.render
+
+    def start(self, *, controls: Any, seed: int) -> Any:
+        """A new performance; what was kept is forgotten."""
+        self.blocks = []
+        return self._talker.start(controls=controls, seed=seed)
+
+    def motion(self, audio: Tensor, state: Any, *, final: bool = False) -> tuple[Any, Any]:
+        """As the face's own."""
+        block, state = self._talker.motion(audio, state, final=final)
+        self.blocks.append(block)
+        return block, state
+
+
 @dataclass(frozen=True)
 class Mark:
     """Key and payload, and how strongly each medium is marked."""
@@ -100,10 +123,11 @@ def write_marked_clip(performance: Performance, mark: Mark, sink: BinaryIO, *, o
     sound = AudioEmbedder(mark.key, mark.payload, sample_rate=SOUND_RATE, strength=mark.audio_strength)
     done = 0
     with (
-        _one_core_per_thread(),
+        one_core_per_thread(),
         ClipWriter(sink, width=width, height=height, fps=fps, sample_rate=SOUND_RATE) as writer,
     ):
-        for frames in _frames(performance, hear=lambda samples: writer.write_audio(sound.push(samples))):
+        blocks = audio_blocks(performance.audio)
+        for frames in rendered(performance, blocks, hear=lambda samples: writer.write_audio(sound.push(samples))):
             writer.write_frames(video.push(frames))
             done += frames.shape[0]
             on_block(done)
@@ -113,7 +137,9 @@ def write_marked_clip(performance: Performance, mark: Mark, sink: BinaryIO, *, o
     return done
 
 
-def _frames(performance: Performance, *, hear: Callable[[Tensor], None]) -> Iterator[Tensor]:
+def rendered(
+    performance: Performance, blocks: Iterable[SoundBlock], *, hear: Callable[[Tensor], None]
+) -> Iterator[Tensor]:
     """Blocks of frames in order; a few are rendered ahead in threads while the caller marks and encodes.
 
     Frames don't depend on one another once their motion is known, so the order of rendering changes nothing.
@@ -123,7 +149,7 @@ def _frames(performance: Performance, *, hear: Callable[[Tensor], None]) -> Iter
     ahead: deque[Future[Tensor]] = deque()
     with ThreadPoolExecutor(RENDER_THREADS) as threads:
         try:
-            for control, samples, final in _audio_blocks(performance.audio):
+            for control, samples, final in blocks:
                 if samples is not None:
                     hear(samples)
                 if control is None:
@@ -142,7 +168,7 @@ def _frames(performance: Performance, *, hear: Callable[[Tensor], None]) -> Iter
 
 
 @contextmanager
-def _one_core_per_thread() -> Iterator[None]:
+def one_core_per_thread() -> Iterator[None]:
     """Keep PyTorch from splitting single operations: whole frames side by side are 1.4 times as fast."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -152,8 +178,8 @@ def _one_core_per_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _audio_blocks(audio: bytes) -> Iterator[tuple[Tensor | None, Tensor | None, bool]]:
-    """(16 kHz block, 48 kHz block, is the last 16 kHz block) of one second each, in step."""
+def audio_blocks(audio: bytes) -> Iterator[SoundBlock]:
+    """Of a whole recording: (16 kHz block, 48 kHz block, is the last 16 kHz block) of `BLOCK_S` each, in step."""
     control = _with_last(read_audio(io.BytesIO(audio), sample_rate=CONTROL_RATE, block_s=BLOCK_S))
     sound = read_audio(io.BytesIO(audio), sample_rate=SOUND_RATE, block_s=BLOCK_S)
     for block, samples in zip_longest(control, sound):

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from media import MediaError, number_faces, read_audio, read_portrait
+from media import MediaError, number_faces, probe, read_audio, read_portrait
 from policy.decision import Denial
+from policy.live_recording import read_live
 
 MAX_PORTRAIT_BYTES = 32 << 20
 MAX_AUDIO_BYTES = 256 << 20
@@ -20,7 +21,7 @@ MIN_PORTRAIT_PX = 128
 MAX_PORTRAIT_PX = 8192
 MIN_FACE_PX = 64
 MIN_AUDIO_S = 2.0
-MAX_AUDIO_S = 600.0
+MAX_AUDIO_S = 3600.0
 SILENCE_DBFS = -50.0
 ANALYSIS_RATE = 16_000
 LOUDNESS_WINDOW_S = 0.1
@@ -45,10 +46,14 @@ class PortraitFacts:
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """`loudest_dbfs` is the level of the loudest tenth of a second; -inf for digital silence."""
+    """`loudest_dbfs` is the level of the loudest tenth of a second; -inf for digital silence.
+
+    `live`: the sound is still to come; `duration_s` is then the most that was asked for, and no level is known.
+    """
 
     duration_s: float
     loudest_dbfs: float
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,15 @@ def pixels_digest(image: Tensor) -> str:
 
 
 def inspect_audio(audio: bytes) -> AudioFacts:
-    """Read through once, in bounded memory, at most a second past MAX_AUDIO_S; raises MediaError."""
+    """Read through once, in bounded memory, at most a second past MAX_AUDIO_S; raises MediaError.
+
+    A file that states a length beyond MAX_AUDIO_S is not decoded: `duration_s` is then what it states.
+    """
+    if (live := read_live(audio)) is not None:
+        return AudioFacts(live.max_s, 0.0, live=True)
+    stated_s = probe(audio).duration_s
+    if math.isfinite(stated_s) and stated_s > MAX_AUDIO_S + 1:
+        return AudioFacts(stated_s, 0.0)
     samples, loudest = 0, 0.0
     window = int(LOUDNESS_WINDOW_S * ANALYSIS_RATE)
     for block in read_audio(io.BytesIO(audio), sample_rate=ANALYSIS_RATE, block_s=1.0):

@@ -7,42 +7,51 @@ failure on the way leaves nothing at the output path and gives the use back by a
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
 from torch import Tensor
 
 import generator
-from media import read_frames, read_portrait
+from media import read_audio, read_frames, read_portrait
 from policy.authority import Authority
 from policy.broker import WorkerKey
 from policy.canonical import sha256_hex
 from policy.consent_token import ConsentClaims
 from policy.decision import Decision
-from policy.errors import Refused, ReleaseError
+from policy.errors import OutputError, Refused, ReleaseError
 from policy.grant import GrantClaims, verify_grant
 from policy.hand_out import HandOut
 from policy.job import Job, file_sha256
 from policy.keys import thumbprint
+from policy.live_recording import read_live
 from policy.locked_memory import guard_process
 from policy.marked_clip import (
     STRENGTHS,
     Mark,
     MarksRead,
+    MotionRecorder,
     Performance,
     TalkingFace,
+    audio_blocks,
     read_marks,
     reads_as,
     write_marked_clip,
 )
 from policy.media_facts import MAX_PORTRAIT_PX
+from policy.motion_preview import PreviewJob, record_plot
 from policy.request import OUTPUT_FPS, Controls, GenerationRequest, RequestFacts
 from policy.seal import open_sealed
+from policy.segment_maker import SEGMENT_S
 from policy.stages import OnStage, Stages
 from policy.status_list import TokenStatus
+from policy.stream_folder import StreamFolder
+from policy.stream_release import LiveInput, StreamJob, StreamReceipt
 from provenance import clip_fingerprint
 from watermark import Payload
 
@@ -95,14 +104,18 @@ class ReleasePipeline:
         progress: Progress | None = None,
         on_stage: OnStage | None = None,
         overwrite: bool = False,
+        plot: Path | None = None,
     ) -> Receipt:
-        """Make the clip and put it at `out`.
+        """Make the clip and put it at `out`; and a plot of its motion (.png or .svg) at `plot`.
 
         `progress(frames done, frames in all)` is called while frames are made, `on_stage(name)` after each
         step. Raises Refused with every reason; OutputError before anything is reserved when `out` can't be
         written; ReleaseError when something broke on the way, and then nothing is left and no use is taken.
         """
+        if read_live(request.audio) is not None:
+            raise ValueError("a live recording is released as a stream, not as a clip")
         hand_out = HandOut.prepare(out, overwrite=overwrite)
+        beside = None if plot is None else _prepare_plot(plot, overwrite=overwrite)
         self._authority.require_weights()
         stages = Stages(on_stage)
         stages.done("prepared")
@@ -110,10 +123,86 @@ class ReleasePipeline:
         decision = self._gate.decide(request, worker_key=worker.public_bytes)
         if not decision.allowed:
             raise Refused(decision)
-        job = _ClipJob(self._authority, self._gate.status_of, request, decision, hand_out, stages)
+        job = _ClipJob(self._authority, self._gate.status_of, request, decision, hand_out, stages, beside)
         with job.owned():
             stages.done("decided")
             return job.run(worker, self._make_talker, progress)
+
+    def preview(self, request: GenerationRequest, plot: Path, *, overwrite: bool = False) -> Decision:
+        """Put a plot of the motion (.png or .svg) at `plot`, without making a frame; the decision that allowed it.
+
+        It takes a use like a clip: motion is made with the weights and under the consent. Raises as `release` does.
+        """
+        if read_live(request.audio) is not None:
+            raise ValueError("the motion of a live recording is not known before it was spoken")
+        hand_out = _prepare_plot(plot, overwrite=overwrite)
+        self._authority.require_weights()
+        stages, worker = Stages(None), WorkerKey()
+        decision = self._gate.decide(request, worker_key=worker.public_bytes)
+        if not decision.allowed:
+            raise Refused(decision)
+        job = PreviewJob(
+            self._authority, self._gate.status_of, request, decision, hand_out, stages,
+            own_failures=(generator.GeneratorError,),
+        )  # fmt: skip
+        with job.owned():
+            _, tensors, config = _unseal(self._authority, request, decision, worker)
+            talker = self._make_talker(tensors, config)
+            state = talker.start(controls=performed_controls(request.controls), seed=request.seed)
+            blocks = []
+            for control, _, final in audio_blocks(request.audio):
+                if control is not None:
+                    block, state = talker.motion(control, state, final=final)
+                    blocks.append(block)
+                    job.after_block()
+            job.deliver(_plotted(blocks, request, hand_out))
+        return decision
+
+    def stream(
+        self,
+        request: GenerationRequest,
+        folder: Path,
+        *,
+        live: LiveInput | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        on_stage: OnStage | None = None,
+    ) -> StreamReceipt:
+        """Put signed segments and a playlist into `folder`, which is made or empty, while the sound arrives.
+
+        `live` is where the sound of a request for a live recording comes from; it must be given for such a one and
+        for no other. `progress(frames handed out, frames in all or None)` is called after each segment. Raises as
+        `release` does; once a segment was handed out, an error leaves what is there and the use is taken.
+        """
+        recording = read_live(request.audio)
+        if (recording is None) != (live is None):
+            raise ValueError("a source of live sound belongs to a request for a live recording, and to no other")
+        target_s = SEGMENT_S if recording else 2 * SEGMENT_S
+        prepared = StreamFolder.prepare(folder, target_s=target_s)
+        try:
+            self._authority.require_weights()
+            stages = Stages(on_stage)
+            stages.done("prepared")
+            worker = WorkerKey()
+            decision = self._gate.decide(request, worker_key=worker.public_bytes)
+            if not decision.allowed:
+                raise Refused(decision)
+        except BaseException:
+            prepared.retract()
+            raise
+        job = StreamJob(
+            self._authority, self._gate.status_of, request, decision, prepared, stages,
+            own_failures=(generator.GeneratorError,), live=recording, live_input=live,
+        )  # fmt: skip
+        with job.owned():
+            stages.done("decided")
+            grant, tensors, config = _unseal(self._authority, request, decision, worker)
+            stages.done("unsealed")
+            talker = self._make_talker(tensors, config)
+            portrait = read_portrait(request.portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
+            face = talker.encode(portrait, **request.framing.as_members())
+            motion = talker.start(controls=performed_controls(request.controls), seed=request.seed)
+            stages.done("encoded")
+            return job.run(grant, talker, face, motion, progress)
 
 
 class _ClipJob(Job):
@@ -129,18 +218,24 @@ class _ClipJob(Job):
         decision: Decision,
         hand_out: HandOut,
         stages: Stages,
+        plot: HandOut | None,
     ) -> None:
         super().__init__(authority, status_of, request, decision, stages)
-        self._hand_out = hand_out
+        self._hand_out, self._plot = hand_out, plot
 
     def _retract(self) -> None:
         self._hand_out.retract()
+
+    def _left_behind(self) -> str:
+        return (
+            f"The clip is at {self._hand_out.out}, the plot is missing." if self._consumed else "Nothing was written."
+        )
 
     def run(self, worker: WorkerKey, make_talker: MakeTalker, progress: Progress | None) -> Receipt:
         """All steps after the decision."""
         grant, tensors, config = _unseal(self._authority, self._request, self._decision, worker)
         self._stages.done("unsealed")
-        talker = make_talker(tensors, config)
+        talker = recorder = MotionRecorder(make_talker(tensors, config))
         portrait = read_portrait(self._request.portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
         face = talker.encode(portrait, **self._request.framing.as_members())
         self._stages.done("encoded")
@@ -148,7 +243,12 @@ class _ClipJob(Job):
             mark, marks, frames = self._make_marked(talker, face, plain, progress)
             store = self._sign(grant, plain, signed)
             clip_sha256 = self._register(grant, signed, store)
+            drawn = b"" if self._plot is None else _plotted(recorder.blocks, self._request, self._plot)
+            if drawn:
+                record_plot(self._authority, self._decision, drawn)
             self._deliver(signed, clip_sha256)
+        if self._plot is not None:
+            self._plot.publish(io.BytesIO(drawn))
         return self._receipt(mark, marks, frames, talker.frame_size(face), clip_sha256)
 
     def _make_marked(
@@ -274,6 +374,30 @@ def _unseal(
     with worker.unwrap(wrapped, grant.jti) as key:
         opened = open_sealed(authority.weights, key.view)
     return grant, opened.tensors, opened.config
+
+
+def _prepare_plot(plot: Path, *, overwrite: bool) -> HandOut:
+    """Everything a plot needs, before anything is reserved; raises OutputError."""
+    if _plot_kind(plot) is None:
+        raise OutputError(f"{plot}: a plot's name ends in .png or .svg")
+    try:
+        generator.require_plotting()
+    except generator.GeneratorError as error:
+        raise OutputError(str(error)) from error
+    return HandOut.prepare(plot, overwrite=overwrite)
+
+
+def _plot_kind(plot: Path) -> generator.PlotKind | None:
+    kinds: dict[str, generator.PlotKind] = {".png": "png", ".svg": "svg"}
+    return kinds.get(plot.suffix.lower())
+
+
+def _plotted(blocks: list[Any], request: GenerationRequest, plot: HandOut) -> bytes:
+    """The motion over the waveform, as a picture."""
+    sound = torch.cat(list(read_audio(io.BytesIO(request.audio), sample_rate=generator.AUDIO_RATE)))
+    controls, kind = performed_controls(request.controls), _plot_kind(plot.out)
+    assert kind is not None
+    return generator.plot_motion(generator.MotionBlock.join(blocks), controls, sound, kind=kind)
 
 
 def _generator_on(device: str) -> MakeTalker:

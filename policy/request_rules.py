@@ -179,11 +179,11 @@ def _audio_short(audio: AudioFacts) -> str | None:
 
 @RULES.rule("audio.too_long", f"Split the recording; at most {MAX_AUDIO_S:g} s are taken at once.")
 def _audio_long(audio: AudioFacts) -> str | None:
-    return f"The recording has over {MAX_AUDIO_S:g} s." if audio.duration_s > MAX_AUDIO_S else None
+    return f"The recording has {audio.duration_s:.0f} s or more." if audio.duration_s > MAX_AUDIO_S else None
 
 
 @RULES.rule("audio.silent", "Give a recording with audible speech.")
 def _audio_silent(audio: AudioFacts) -> str | None:
-    if audio.loudest_dbfs < SILENCE_DBFS:
+    if not audio.live and audio.loudest_dbfs < SILENCE_DBFS:
         return f"The recording is silent: nowhere above {SILENCE_DBFS:g} dBFS."
     return None

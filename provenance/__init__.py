@@ -52,6 +52,7 @@ from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
 from provenance.signed_note import decode_base64, sign_note, verify_note
 from provenance.signing import sign_clip
 from provenance.stored_manifest import MAX_STORED_BYTES, SoftBinding, StoredManifestFacts, read_stored_manifest
+from provenance.stream_place import StreamPlace
 from provenance.tiles import export_tiles, verify_tiles
 from provenance.tlog_proof import CheckedProof, carried_entry, verify_log_proof
 from provenance.transparency_log import TransparencyLog
@@ -92,6 +93,7 @@ __all__ = [
     "SqliteArchive",
     "StoredManifest",
     "StoredManifestFacts",
+    "StreamPlace",
     "TimeStampError",
     "TransparencyLog",
     "TrustAnchors",

@@ -7,7 +7,7 @@ Limits: a crop to 75 % reads as other content, and so few cells can't see that o
 distance is one number for the whole overlap: a short stretch of another take with the same portrait can hide in it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
@@ -136,6 +136,13 @@ def _stretches(times: list[float], levels: Grey) -> Iterator[tuple[float, float]
             start = None
     if start is not None:
         yield start, times[-1] + 1 / SAMPLES_PER_S
+
+
+def join_fingerprints(parts: Sequence[bytes]) -> bytes:
+    """The fingerprint of clips played one after the other; raises ProvenanceError."""
+    for part in parts:
+        _parse(part)
+    return MAGIC + b"".join(part[len(MAGIC) :] for part in parts)
 
 
 def fingerprint_duration_s(fingerprint: bytes) -> float:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from provenance.manifest import Ingredient
 from provenance.status_codes import Topic, clause_of, plain_words, topic_of
+from provenance.stream_place import StreamPlace
 
 State = Literal["verified", "untrusted", "broken", "absent", "unreadable"]
 EngineState = Literal["verified", "untrusted", "broken", "absent", "unreadable", "not_run"]
@@ -94,7 +95,8 @@ class CredentialsReport:
 
     Everything below `engines` is what the active manifest claims (or, for an update manifest, the one whose hash binds
     the content); it counts only when `state` is "verified". `unhashed_bytes` counts bytes no signed hash covers; None
-    when they can't be counted in this format. `uncovered` says where they lie (MP4 family).
+    when they can't be counted in this format. `uncovered` says where they lie (MP4 family). `stream`: which segment of
+    a live stream it is.
     """
 
     state: State
@@ -114,6 +116,7 @@ class CredentialsReport:
     soft_binding_value: bytes | None = None
     unhashed_bytes: int | None = None
     uncovered: tuple[UncoveredBytes, ...] = ()
+    stream: StreamPlace | None = None
 
     @property
     def failures(self) -> tuple[Finding, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from provenance.errors import ProvenanceError
+from provenance.stream_place import STREAM_LABEL, StreamPlace
 
 SPECIFICATION_VERSION = "2.4.0"
 GENERATOR_NAME = "Vasari"
@@ -43,7 +44,8 @@ class ClipManifest:
     """Everything signed into a clip; hashes are lower-case SHA-256 hex, `manifest_id` is 64-bit unsigned.
 
     `log_proof` is the tlog-proof text of the decision in the transparency log; `soft_binding_value` is what
-    the watermark carries. Raises ProvenanceError naming the first field that is out of range.
+    the watermark carries; `stream` says which segment of a live stream it is, None for a clip. Raises
+    ProvenanceError naming the first field that is out of range.
     """
 
     title: str
@@ -58,6 +60,7 @@ class ClipManifest:
     portrait_media_type: str
     audio_media_type: str
     created_at: datetime
+    stream: StreamPlace | None = None
 
     def __post_init__(self) -> None:
         _require(0 < len(self.title) <= MAX_TITLE_CHARACTERS, "title", f"1 to {MAX_TITLE_CHARACTERS} characters")
@@ -115,6 +118,11 @@ def manifest_definition(manifest: ClipManifest, *, unhashed_boxes_sha256: str) -
             {"label": ACTIONS_LABEL, "created": True, "data": _actions(manifest)},
             {"label": SOFT_BINDING_LABEL, "created": True, "data": _soft_binding(manifest)},
             {"label": RELEASE_LABEL, "created": True, "data": _release(manifest, unhashed_boxes_sha256)},
+            *(
+                [{"label": STREAM_LABEL, "created": True, "data": manifest.stream.as_members()}]
+                if manifest.stream is not None
+                else []
+            ),
         ],
     }
 

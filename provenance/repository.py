@@ -7,11 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+from provenance.clip_fingerprint import join_fingerprints
 from provenance.errors import RepositoryError
 from provenance.sqlite_file import open_database
 
 MAX_MANIFEST_BYTES = 64 << 20
 _SCHEMA_VERSION = 1
+_SEGMENTS = (
+    """CREATE TABLE IF NOT EXISTS segments (
+    id INTEGER NOT NULL, number INTEGER NOT NULL CHECK (number > 0), store BLOB NOT NULL, clip_sha256 TEXT NOT NULL,
+    fingerprint BLOB NOT NULL, created_at TEXT NOT NULL, PRIMARY KEY (id, number)) STRICT""",
+    """CREATE TRIGGER IF NOT EXISTS segments_stay BEFORE UPDATE ON segments
+    BEGIN SELECT RAISE(ABORT, 'insert only'); END""",
+    """CREATE TRIGGER IF NOT EXISTS segments_keep BEFORE DELETE ON segments
+    BEGIN SELECT RAISE(ABORT, 'insert only'); END""",
+)
 _SCHEMA = """
 CREATE TABLE manifests (
     id INTEGER PRIMARY KEY, store BLOB NOT NULL, clip_sha256 TEXT NOT NULL, fingerprint BLOB NOT NULL,
@@ -24,7 +34,10 @@ CREATE TRIGGER manifests_keep BEFORE DELETE ON manifests BEGIN SELECT RAISE(ABOR
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """One registered release. `clip_sha256` is lower-case hex of the signed file."""
+    """One registered release. `clip_sha256` is lower-case hex of the signed file.
+
+    Of a stream: manifest and file of its first segment, and the fingerprint of all segments so far.
+    """
 
     manifest_id: int
     manifest_store: bytes
@@ -40,6 +53,12 @@ class ManifestRepository:
         self._path = path
         self._lock = threading.Lock()
         self._database = open_database(path, _SCHEMA, version=_SCHEMA_VERSION, error=RepositoryError)
+        try:
+            for statement in _SEGMENTS:
+                self._database.execute(statement)
+        except sqlite3.Error as error:
+            self._database.close()
+            raise RepositoryError(f"{path}: {error}") from error
 
     def __enter__(self) -> "ManifestRepository":
         return self
@@ -67,10 +86,7 @@ class ManifestRepository:
 
         Storing the same release again does nothing; another one under a taken id is a RepositoryError.
         """
-        if not manifest_store or len(manifest_store) > MAX_MANIFEST_BYTES:
-            raise RepositoryError(f"manifest store: 1 to {MAX_MANIFEST_BYTES} bytes, got {len(manifest_store)}")
-        if len(clip_sha256) != 64 or not set(clip_sha256) <= set("0123456789abcdef"):
-            raise RepositoryError("clip_sha256: expected 64 lower-case hex digits")
+        _check_row(manifest_store, clip_sha256)
         row = (
             _to_signed(manifest_id),
             manifest_store,
@@ -89,6 +105,36 @@ class ManifestRepository:
                     ) from error
             except sqlite3.Error as error:
                 raise RepositoryError(f"{self._path}: {error}") from error
+
+    def store_segment(
+        self,
+        manifest_id: int,
+        number: int,
+        manifest_store: bytes,
+        *,
+        clip_sha256: str,
+        fingerprint: bytes,
+        created_at: datetime,
+    ) -> None:
+        """Register segment `number` (from 1) of a stream whose segment 0 was stored as a release.
+
+        Raises RepositoryError when the stream or the segment before isn't there, or this number is taken.
+        """
+        _check_row(manifest_store, clip_sha256)
+        key = _to_signed(manifest_id)
+        row = (key, number, manifest_store, clip_sha256, fingerprint, created_at.astimezone(UTC).isoformat())
+        before = (
+            "SELECT 1 FROM manifests WHERE id = ? AND ? = 0"
+            if number == 1
+            else "SELECT 1 FROM segments WHERE id = ? AND number = ?"
+        )
+        with self._lock:
+            try:
+                if self._database.execute(before, (key, number - 1)).fetchone() is None:
+                    raise RepositoryError(f"{self._path}: stream {manifest_id:016x} has no segment {number - 1}")
+                self._database.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)", row)
+            except sqlite3.Error as error:
+                raise RepositoryError(f"{self._path}: segment {number} of {manifest_id:016x}: {error}") from error
 
     def find(self, manifest_id: int) -> StoredManifest | None:
         """The release registered under this id, or None."""
@@ -113,6 +159,8 @@ class ManifestRepository:
         with self._lock:
             try:
                 row = self._database.execute(query, (value,)).fetchone()
+                later = "SELECT fingerprint FROM segments WHERE id = ? ORDER BY number"
+                more = [part for (part,) in self._database.execute(later, row[:1])] if row else []
             except sqlite3.Error as error:
                 raise RepositoryError(f"{self._path}: {error}") from error
         if row is None:
@@ -121,9 +169,16 @@ class ManifestRepository:
             manifest_id=row[0] % 2**64,
             manifest_store=row[1],
             clip_sha256=row[2],
-            fingerprint=row[3],
+            fingerprint=join_fingerprints([row[3], *more]) if more else row[3],
             created_at=datetime.fromisoformat(row[4]),
         )
+
+
+def _check_row(manifest_store: bytes, clip_sha256: str) -> None:
+    if not manifest_store or len(manifest_store) > MAX_MANIFEST_BYTES:
+        raise RepositoryError(f"manifest store: 1 to {MAX_MANIFEST_BYTES} bytes, got {len(manifest_store)}")
+    if len(clip_sha256) != 64 or not set(clip_sha256) <= set("0123456789abcdef"):
+        raise RepositoryError("clip_sha256: expected 64 lower-case hex digits")
 
 
 def _to_signed(manifest_id: int) -> int:

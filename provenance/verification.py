@@ -49,6 +49,7 @@ from provenance.pki import TrustAnchors
 from provenance.revocation import load_revocation_lists, signer_revocation, time_stamp_revocation
 from provenance.sources import source_tree
 from provenance.status_codes import TRUST_FAILURES, plain_words
+from provenance.stream_place import STREAM_LABEL, StreamPlace, read_stream_place
 
 OURS = "vasari"
 _BMFF_TYPES = ("video/mp4", "video/quicktime", "audio/mp4")
@@ -112,6 +113,8 @@ def _verify_open(
         own += _signer_findings(look, first, anchors, validation_time or datetime.now(UTC))
     if not agree and second.state != "not_run":
         own.append(_own("vasari.enginesDisagree", "warning", f"{first.verdict.state} against {second.state}"))
+    place, place_findings = _stream_place(first)
+    own += place_findings
     info = first.active_manifest.get("signature_info", {})
     return CredentialsReport(
         state="absent" if absent else _fold(first.verdict, second, own),
@@ -131,6 +134,7 @@ def _verify_open(
         soft_binding_value=_soft_binding(first.bound_manifest),
         unhashed_bytes=unhashed,
         uncovered=uncovered,
+        stream=place,
     )
 
 
@@ -237,6 +241,17 @@ def _release(first: Reading, anchors: TrustAnchors) -> tuple[ReleaseRecord | Non
     if named != {release.portrait_sha256, release.audio_sha256}:
         found.append(_own("vasari.releaseContradictsSources", "failure"))
     return release, found
+
+
+def _stream_place(first: Reading) -> tuple[StreamPlace | None, list[Finding]]:
+    """Which segment of a stream it is, with what is wrong about the assertion."""
+    manifest = first.bound_manifest
+    if not any(str(a.get("label")).startswith(STREAM_LABEL) for a in manifest.get("assertions", [])):
+        return None, []
+    try:
+        return read_stream_place(_assertion(manifest, STREAM_LABEL)), []
+    except ProvenanceError as error:
+        return None, [_own("vasari.releaseMalformed", "failure", str(error))]
 
 
 def _soft_binding(manifest: Mapping[str, Any]) -> bytes | None:

@@ -83,7 +83,9 @@ def read_file_marks(
         picture = MarkReading("no_video", "the file has no video track")
     else:
         block_frames = max(1, min(16, BLOCK_BYTES // max(1, info.width * info.height * 3)))
-        picture = _outcome(path, lambda: detect_video(_told(read_frames(path, block_frames=block_frames), progress), keys))
+        picture = _outcome(
+            path, lambda: detect_video(_told(read_frames(path, block_frames=block_frames), progress), keys)
+        )
     if info.audio_codec is None:
         sound = MarkReading("no_audio", "the file has no sound track")
     else:

@@ -38,6 +38,7 @@ class Task:
     out: Path
     now: datetime
     kill_at: str = ""
+    live: bool = False
     disk_full_at: str = ""
 
 
@@ -77,7 +78,10 @@ def release(task: Task) -> None:
             at("generating")
 
     try:
-        pipeline.release(task.request, task.out, on_stage=at, progress=progress)
+        if task.live:
+            pipeline.stream(task.request, task.out, on_stage=at)
+        else:
+            pipeline.release(task.request, task.out, on_stage=at, progress=progress)
     except Refused:
         os._exit(REFUSED)
     except ReleaseError as error:

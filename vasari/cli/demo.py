@@ -16,7 +16,7 @@ import click
 from vasari.cli.accredit import accredit_researcher
 from vasari.cli.consent import issue_consent
 from vasari.cli.consent_signing import enrol_subject
-from vasari.cli.generate import Wanted, release_clip
+from vasari.cli.generate import Target, Wanted, release_to
 from vasari.cli.init import create_authority
 from vasari.cli.session import CommandError, Exit, Session, progress, styled, table, with_session
 from vasari.cli.verify import advance
@@ -136,14 +136,14 @@ def _make(steps: Steps, out: Path, clip: Path, seconds: float | None) -> None:
     )
     receipt = steps.run(
         "Generate, mark and sign the clip",
-        lambda: release_clip(
+        lambda: release_to(
             Session(state=state),
+            Target(clip),
             portrait=PORTRAIT,
             audio=voice,
             consent=consent,
             accreditation=accreditation,
             key=key,
-            out=clip,
             purpose=PURPOSE,
             wanted=LOOK,
         ),

@@ -1,10 +1,11 @@
 """`vasari generate`: one portrait and one recording become a marked, signed, logged clip."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,11 @@ from vasari.cli.session import FILE, CommandError, Session, progress, styled, ta
 from vasari.cli.token_file import only_purpose, read_token
 from vasari.cli.whole_file import write_text
 
+if TYPE_CHECKING:
+    from policy import GenerationRequest, ReleasePipeline
+
+STDIN = "-"
+SOUND = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 FRAMES = ("square", "portrait")
 SHOULDERS = ("still", "follow")
 FRAME_HELP = "512x512 around the head, or the whole picture (longer side at most 1280 px)."
@@ -36,13 +42,71 @@ class Wanted:
     shoulders: str = "still"
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where a release goes: a clip, a folder of segments, a plot; `overwrite` does not hold for a folder."""
+
+    out: Path | None
+    live: Path | None = None
+    live_seconds: int = 60
+    pcm: tuple[int, int] | None = None
+    plot: Path | None = None
+    overwrite: bool = False
+
+    def require_sense(self, audio: Path) -> None:
+        """Raises CommandError where the options don't go together."""
+        arriving = str(audio) == STDIN
+        if (self.out is not None and self.live is not None) or not (self.out or self.live or self.plot):
+            raise CommandError("say where it shall go: --out FILE, or --live DIR, or --plot FILE for a plot alone")
+        if self.live is not None and self.plot is not None:
+            raise CommandError("--plot: the motion of a stream is not known before it was spoken; leave it out")
+        if arriving and self.live is None:
+            raise CommandError("--audio -: sound that is still to come makes a stream; add --live DIR")
+        if self.pcm is not None and not arriving:
+            raise CommandError("--pcm: only the sound of --audio - can be raw samples")
+        if arriving and (self.live_seconds < 2 or self.live_seconds % 2):
+            raise CommandError(f"--live-seconds: expected an even number from 2 on, got {self.live_seconds}")
+        if self.out is not None and self.plot is not None and self.out.resolve() == self.plot.resolve():
+            raise CommandError(f"{self.plot}: the plot needs a name of its own")
+
+
+class PcmParam(click.ParamType[tuple[int, int]]):
+    """`RATE,CHANNELS` of raw samples."""
+
+    name = "rate,channels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Two whole numbers within what is taken, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            rate_hz, channels = (int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r}: expected rate and channels, such as 48000,1", param, ctx)
+        if not (8_000 <= rate_hz <= 96_000 and 1 <= channels <= 6):
+            self.fail(f"{value!r}: expected 8000 to 96000 Hz and 1 to 6 channels", param, ctx)
+        return rate_hz, channels
+
+
 @click.command(short_help="Make a marked, signed, logged talking clip.")
 @click.option("--portrait", type=FILE, required=True, help="Picture of the person: PNG, JPEG, WebP.")
-@click.option("--audio", type=FILE, required=True, help="What they shall say: WAV, FLAC, MP3, M4A.")
+@click.option("--audio", type=SOUND, required=True, help="What they shall say: WAV, FLAC, MP3, M4A; - with --live.")
 @click.option("--consent", type=FILE, help="The depicted person's consent token; without it the gate refuses.")
 @click.option("--accreditation", type=FILE, help="Your accreditation token; without it the gate refuses.")
 @click.option("--key", type=FILE, required=True, help="Your key file; proves that the tokens are yours.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The clip, an MP4 file.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The clip, an MP4 file.")
+@click.option(
+    "--live",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Instead of a clip: a new folder for signed two-second segments with a playlist, as the sound arrives.",
+)
+@click.option("--live-seconds", type=int, default=60, show_default=True, help="With --audio -: stop after so many.")
+@click.option("--pcm", type=PcmParam(), help="With --audio -: raw 16-bit samples, RATE,CHANNELS; else WAV is read.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Plot the motion over the waveform (.png, .svg); without --out no frame is made, and it costs a use too.",
+)
 @click.option("--delegation", type=FILE, multiple=True, help="The hops if it was handed on, in order. Repeatable.")
 @click.option("--script", type=FILE, help="The text that is spoken; needed where the consent lists texts.")
 @click.option("--language", default="", help="The language that is spoken; needed where the consent names some.")
@@ -63,7 +127,11 @@ def generate(
     consent: Path | None,
     accreditation: Path | None,
     key: Path,
-    out: Path,
+    out: Path | None,
+    live: Path | None,
+    live_seconds: int,
+    pcm: tuple[int, int] | None,
+    plot: Path | None,
     purpose: str | None,
     receipt: Path | None,
     overwrite: bool,
@@ -84,19 +152,21 @@ def generate(
         --consent consent.jwt --accreditation accreditation.jwt --key researcher.pem \\
         --gaze 10,-5 --emotion happy:0.5 --out clip.mp4
     """
-    if receipt is not None and (receipt.resolve() == out.resolve() or (receipt.exists() and not overwrite)):
+    target = Target(out, live, live_seconds, pcm, plot, overwrite)
+    target.require_sense(audio)
+    taken = [path.resolve() for path in (out, plot) if path is not None]
+    if receipt is not None and (receipt.resolve() in taken or (receipt.exists() and not overwrite)):
         raise CommandError(f"{receipt}: the receipt needs a name of its own that is not taken yet, or --overwrite")
-    released = release_clip(
+    released = release_to(
         session,
+        target,
         portrait=portrait,
         audio=audio,
         consent=consent,
         accreditation=accreditation,
         key=key,
-        out=out,
         purpose=purpose,
         wanted=Wanted(**look),
-        overwrite=overwrite,
         delegations=delegation,
         script=script,
         language=language,
@@ -106,18 +176,17 @@ def generate(
     session.result(released, receipt_lines(released))
 
 
-def release_clip(
+def release_to(
     session: Session,
+    target: Target,
     *,
     portrait: Path,
     audio: Path,
     consent: Path | None,
     accreditation: Path | None,
     key: Path,
-    out: Path,
     purpose: str | None,
     wanted: Wanted,
-    overwrite: bool = False,
     delegations: tuple[Path, ...] = (),
     script: Path | None = None,
     language: str = "",
@@ -129,16 +198,19 @@ def release_clip(
         Authority,
         Framing,
         ReleasePipeline,
+        live_recording,
         read_private_key,
         sign_request,
     )
 
     token = read_token(consent) if consent is not None else ""
+    arriving = str(audio) == STDIN
+    sound = live_recording(target.live_seconds) if arriving else _read_media(audio, MAX_AUDIO_BYTES)
     with Authority.open(session.state) as authority:
         request = sign_request(
             read_private_key(key),
             _read_media(portrait, MAX_PORTRAIT_BYTES),
-            _read_media(audio, MAX_AUDIO_BYTES),
+            sound,
             token,
             read_token(accreditation) if accreditation is not None else "",
             gate_id=authority.identity.gate_id,
@@ -152,18 +224,42 @@ def release_clip(
             language=language,
             framing=Framing(wanted.face, wanted.frame, wanted.shoulders),
         )
-        with progress("generating", unit="frame") as bar:
+        return _release(ReleasePipeline(authority), request, target, arriving)
 
-            def advance(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
 
-            receipt = ReleasePipeline(authority).release(
-                request, out, progress=advance, on_stage=bar.set_postfix_str, overwrite=overwrite
-            )
+def _release(
+    pipeline: "ReleasePipeline", request: "GenerationRequest", target: Target, arriving: bool
+) -> dict[str, Any]:
+    """Make what the target asks for, under a progress bar."""
+    from policy import LiveInput, PcmFormat
+
+    with progress("generating", unit="frame") as bar:
+
+        def advance(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        if target.live is not None:
+            live = LiveInput(sys.stdin.buffer, PcmFormat(*target.pcm) if target.pcm else None) if arriving else None
+            stream = pipeline.stream(request, target.live, live=live, progress=advance, on_stage=bar.set_postfix_str)
+            return {**asdict(stream), "manifest_id": f"{stream.manifest_id:016x}"}
+        if target.out is None:
+            assert target.plot is not None
+            decision = pipeline.preview(request, target.plot, overwrite=target.overwrite)
+            known = {"decision_id": decision.decision_id, "consent_id": decision.consent_id}
+            return {"plot": str(target.plot), **known, "log_index": decision.log_index}
+        receipt = pipeline.release(
+            request,
+            target.out,
+            progress=advance,
+            on_stage=bar.set_postfix_str,
+            overwrite=target.overwrite,
+            plot=target.plot,
+        )
     return {
         **asdict(receipt),
         "out": str(receipt.out),
+        "plot": None if target.plot is None else str(target.plot),
         "manifest_id": f"{receipt.manifest_id:016x}",
         "stage_s": {stage: round(seconds, 3) for stage, seconds in receipt.stage_s.items()},
     }
@@ -196,17 +292,30 @@ def controls(wanted: Wanted) -> Any:
 
 def receipt_lines(released: dict[str, Any]) -> list[str]:
     """The receipt for a terminal."""
+    decision = f"{released['decision_id']}, entry {released['log_index']} of the transparency log"
+    if "playlist" in released:
+        rows: list[tuple[str, object]] = [
+            ("playlist", released["playlist"]),
+            ("length", f"{released['duration_s']:.2f} s in {released['segments']} segments"),
+            ("last SHA-256", released["last_sha256"]),
+            ("release", released["manifest_id"]),
+            ("decision", decision),
+        ]
+        return [styled("Released", fg="green", bold=True), *table(rows)]
+    if "frames" not in released:
+        return [styled("Plotted", fg="green", bold=True), *table([("plot", released["plot"]), ("decision", decision)])]
     size = f"{released['width_px']}x{released['height_px']} px"
     took_s = sum(released["stage_s"].values())
     rows = [
         ("clip", released["out"]),
+        ("plot", released["plot"]),
         (
             "length",
             f"{released['duration_s']:.2f} s, {released['frames']} frames of {size}",
         ),
         ("SHA-256", released["clip_sha256"]),
         ("release", released["manifest_id"]),
-        ("decision", f"{released['decision_id']}, entry {released['log_index']} of the transparency log"),
+        ("decision", decision),
         ("uses left", released["uses_left"]),
         ("made in", f"{took_s:.1f} s"),
     ]

@@ -84,7 +84,9 @@ def list_keys(session: Session) -> None:
         {"key_id": one.key.key_id, "active": one.active, "since": one.since.isoformat(timespec="seconds")}
         for one in stored
     ]
-    lines = [f"{row['key_id']:5d}  {'marks and reads' if row['active'] else 'reads only':16s} {row['since']}" for row in rows]
+    lines = [
+        f"{row['key_id']:5d}  {'marks and reads' if row['active'] else 'reads only':16s} {row['since']}" for row in rows
+    ]
     session.result({"keys": rows, "folder": str(session.state / "keys")}, lines)
 
 

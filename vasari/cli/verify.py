@@ -58,7 +58,7 @@ trust_option = click.option(
 
 
 @click.command(short_help="Say who made a clip and whether it was changed.")
-@click.argument("clip", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("clip", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -102,6 +102,9 @@ def verify(
     names the evidence that decided. Only a verified release ends with exit code 0. Third parties check an
     authority's clips with nothing but its public folder (--trust); marks and the repository stay with the authority.
 
+    CLIP may be the folder of a live stream, or its playlist: then every segment is verified, and the chain between
+    them: missing, swapped and repeated segments are named.
+
     \b
     Example:
       vasari verify clip.mp4 --report clip.html --sign auditor.pem
@@ -110,6 +113,10 @@ def verify(
     from vasari.audit_report import make_report
     from vasari.cli.auditor import open_auditor
 
+    if clip.is_dir() or clip.suffix.lower() == ".m3u8":
+        if any((report, sign, portrait, audio, recover)):
+            raise CommandError("--report, --sign, --portrait, --audio and --recover take one clip; name a segment")
+        _verify_stream(session, clip, time, trust)
     if report is not None and clip.resolve() in {report.with_suffix(end).resolve() for end in (".json", report.suffix)}:
         raise CommandError(f"{report}: the report would replace the clip; choose another name")
     if sign is not None and report is None:
@@ -131,6 +138,46 @@ def verify(
     if code is Exit.OK and any(check.state == "failed" for check in audit.checks):
         code = Exit.VERIFICATION_FAILED
     raise SystemExit(code)
+
+
+def _verify_stream(session: Session, path: Path, time: datetime | None, trust: Path | None) -> NoReturn:
+    """Every segment of a stream and the chain between them."""
+    from vasari.audit_json import audit_json
+    from vasari.cli.auditor import open_auditor
+    from vasari.stream_audit import StreamError, audit_stream, read_stream
+
+    try:
+        stream = read_stream(path)
+    except StreamError as error:
+        raise CommandError(str(error), Exit.BAD_MEDIA) from error
+    with open_auditor(session, trust) as held, progress("verifying", total=len(stream.segments), unit="segment") as bar:
+
+        def audit(segment: Path) -> "ClipAudit":
+            done = held.audit(segment, at=time)
+            bar.update()
+            return done
+
+        found = audit_stream(stream, audit)
+    lines = [styled("Verified stream" if found.verified else "Stream not verified", bold=True)]
+    for one in found.audits:
+        failed = [check.question for check in one.checks if check.state == "failed"]
+        colour = "red" if failed else COLOURS[one.verdict.state]
+        lines.append(f"  {printable(one.name)}  {styled(printable(one.verdict.title), fg=colour)}")
+        lines += [f"    {styled('x', fg='red', bold=True)} {question}" for question in failed]
+    lines += [f"  {styled('x', fg='red', bold=True)} {printable(fault)}" for fault in found.faults]
+    lines += [f"  {styled('!', fg='yellow', bold=True)} {printable(note)}" for note in found.notes]
+    session.result(
+        {
+            "verified": found.verified,
+            "complete": found.complete,
+            "frames": found.frames,
+            "faults": list(found.faults),
+            "notes": list(found.notes),
+            "segments": [audit_json(one) for one in found.audits],
+        },
+        lines,
+    )
+    raise SystemExit(Exit.OK if found.verified else Exit.VERIFICATION_FAILED)
 
 
 def _write_manifest(path: Path, audit: "ClipAudit", repository: "ManifestRepository | None") -> None:

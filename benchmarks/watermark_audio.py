@@ -70,7 +70,7 @@ def payload_of(recording: str) -> Payload:
 def marked(sound: Tensor, payload: Payload) -> Tensor:
     """A whole recording, marked as a release marks it."""
     embedder = AudioEmbedder(KEY, payload, sample_rate=RATE)
-    return torch.cat([*(embedder.push(block) for block in sound.split(RATE)), embedder.flush()])
+    return torch.cat([*(embedder.push(sound[at : at + RATE]) for at in range(0, len(sound), RATE)), embedder.flush()])
 
 
 def excerpt(sound: Tensor, recording: str, seconds: float) -> Tensor:
@@ -91,7 +91,7 @@ def load(path: Path) -> Tensor:
 def pesq_of(before: Tensor, after: Tensor) -> float | None:
     """Wide-band PESQ, 4.64 at best; None where the package isn't installed."""
     try:
-        from pesq import pesq  # needs a C compiler to install; only measures
+        from pesq import pesq  # type: ignore[import-untyped, import-not-found, unused-ignore]  # needs a C compiler
     except ImportError:
         return None
     return float(pesq(16_000, resample(before, RATE, 16_000).numpy(), resample(after, RATE, 16_000).numpy(), "wb"))

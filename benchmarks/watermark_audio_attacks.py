@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -110,7 +110,7 @@ def tempo(sound: Tensor, *, factor: float) -> Tensor:
     parts = []
     while True:
         try:
-            parts.append(sink.pull().to_ndarray().reshape(-1))
+            parts.append(cast(AudioFrame, sink.pull()).to_ndarray().reshape(-1))
         except (av.error.EOFError, av.error.BlockingIOError):
             break
     return _tensor(np.concatenate(parts))

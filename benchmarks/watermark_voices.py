@@ -11,6 +11,7 @@ folders given, each under the name of its group. A file is laid end to end with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from torchaudio.functional import resample
 
 from generator.studio.speech_synthesis import RATE as SYNTHESIS_RATE
-from generator.studio.speech_synthesis import speak_espeak, speak_festival, speak_flite
+from generator.studio.speech_synthesis import Utterance, speak_espeak, speak_festival, speak_flite
 from media import MediaError, load_audio
 
 RATE = 48_000
@@ -59,22 +60,25 @@ Samples = NDArray[np.float32]
 def synthetic() -> Iterator[tuple[str, str, Samples]]:
     """(group, name, samples at 48 kHz) of every synthetic speaker that can be had here."""
     for group in FESTIVAL:
-        speakers: list[tuple[str, Callable[[], Samples]]] = [
-            (f"festival_{voice}", lambda v=voice, t=tongue: speak_festival([TEXT_OF.get(t, TEXT)], v)[0].samples)
+        speakers: list[tuple[str, Callable[[], Utterance]]] = [
+            (f"festival_{voice}", partial(_festival, TEXT_OF.get(tongue, TEXT), voice))
             for voice, tongue in FESTIVAL[group].items()
         ]
-        speakers += [(f"flite_{voice}", lambda v=voice: speak_flite(TEXT, v).samples) for voice in FLITE[group]]
+        speakers += [(f"flite_{voice}", partial(speak_flite, TEXT, voice)) for voice in FLITE[group]]
         speakers += [
-            (f"espeak_{voice}", lambda v=voice: speak_espeak(TEXT_OF.get(v[:2], TEXT), v).samples)
-            for voice in ESPEAK[group]
+            (f"espeak_{voice}", partial(speak_espeak, TEXT_OF.get(voice[:2], TEXT), voice)) for voice in ESPEAK[group]
         ]
         for name, speak in speakers:
             try:
-                sound = speak()
+                sound = speak().samples
             except (OSError, IndexError, ValueError) as error:
                 click.echo(f"{name}: left out, {error}", err=True)
                 continue
             yield group, name, resample(torch.from_numpy(sound), SYNTHESIS_RATE, RATE).numpy()
+
+
+def _festival(text: str, voice: str) -> Utterance:
+    return speak_festival([text], voice)[0]
 
 
 def natural(folder: Path, apart: bool) -> Iterator[tuple[str, Samples]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from watermark.code import decode
 from watermark.key import MarkKey
 from watermark.payload import TAG_BITS, Payload, header_bits, unpack
+from watermark.pose import Pose
 
 Medium = Literal["video", "audio"]
 
@@ -31,7 +32,9 @@ class Detection:
     pilot only chooses which candidates are worth a look.
 
     `pilot_z` is the strongest pilot peak in standard deviations of its null; `seconds_used` how
-    much picture or (audible) sound the search had read when it ended.
+    much picture or (audible) sound the search had read when it ended. `pose` says how the picture that
+    was read lies in the original frame (crop, scale, turn, mirror, tilt) and how fast it runs; None for
+    sound and where nothing was found.
     """
 
     medium: Medium
@@ -40,6 +43,7 @@ class Detection:
     log10_false_positive: float
     pilot_z: float
     seconds_used: float
+    pose: Pose | None = None
 
     @property
     def found(self) -> bool:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-GRID = 128
+GRID = 64
 SMALLEST_SIDE_PX = 128
 LONGEST_ASPECT = 4.0
 

@@ -1,171 +1,178 @@
-"""Where the lattice lies in a received picture, and which frames share a segment: found by the pilot.
+"""Which way a received picture was moved: searched in the strengths of the pilot's plane waves.
 
-The pilot changes its sign with every segment, so it is a wave of PILOT_HZ in time. One complex
-picture, the wave's share of all frames, carries it: still content cancels out, the pilot stays,
-and the angle of its correlation tells the segment borders. Space is searched on that one picture:
-for each scale one circular FFT correlation gives all shifts at once (the lattice is a torus).
+A plane wave stays one whatever a picture's turn, scale, stretch or mirror; only its place in the spectrum
+moves, and a shift does not even move that. So one spectrum answers for every hypothesis with a look at
+16 of its points. What a whole picture can't show, because perspective smears its lines, shows in the
+spectra of its windows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import pi
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from watermark.frame_window import SLOTS_PER_SEGMENT
 from watermark.key import MarkKey
-from watermark.lattice import GRID, overlap_matrix
-from watermark.video_pattern import VideoPattern
+from watermark.lattice import GRID
+from watermark.video_pattern import PILOT_WAVES, VideoPattern
 from watermark.visibility import blur
 
-SMALLEST_CELLS = GRID // 2  # a crop to half the side
-SIDE = 2 * GRID  # the search works on half cells
-PERIOD_SLOTS = 2 * SLOTS_PER_SEGMENT
-WAVE_SLOTS = 2 * PERIOD_SLOTS
-WHITE_PX = 7  # at two stored pixels a cell
+SPECTRUM = 256  # points along each axis, in pixels of the search
+WINDOW_PX = 64
+STRONGEST = 24.0  # a line's power over its surroundings counts up to here
+SMALLEST_SHOWN, LARGEST_SHOWN = 0.4, 2.4  # short sides of the original along the received short side
+SCALE_STEP, TURN_STEP_DEG = 1.02, 1.5
+STRETCHES = (0.82, 0.88, 0.94, 1.0, 1.064, 1.136, 1.22)
+SLANT_DEG = 9.0  # turn up to which stretched pictures are looked for
+KEPT = 12
+CLIMBS = ((0.02, 3), (0.007, 3), (0.0025, 2))  # spread of the tries around the best, and how often
 
 
 @dataclass(frozen=True)
-class Pose:
-    """Scale and place: the short side shows `cells` cells; its corner lies at (`y`, `x`) on the torus."""
+class Hypothesis:
+    """`linear` float64 [2, 2] takes picture positions (short sides) to cells; `score` is in deviations of chance."""
 
-    cells: float = float(GRID)
-    y: float = 0.0
-    x: float = 0.0
-    z: float = 0.0  # pilot peak in standard deviations of chance
-    phase_slots: float = 0.0  # slot number, modulo 8, at which an even segment begins
+    linear: Tensor
+    speed: float
+    score: float
 
-
-def lattice_edges(pixels: int, cell_px: float, offset: float) -> tuple[int, Tensor]:
-    """First whole visible cell and the pixel edges [n + 1] of all whole visible cells of a side."""
-    first = int(-(-(offset - 1e-3) // 1))
-    last = int((offset + pixels / cell_px + 1e-3) // 1)
-    return first, ((torch.arange(first, last + 1, dtype=torch.float64) - offset) * cell_px).clamp(0, pixels)
+    def matrix(self, sign: int) -> Tensor:
+        """As a homography [3, 3], upright (1) or upside down (-1), the lattice's origin at the centre."""
+        matrix = torch.eye(3, dtype=torch.float64)
+        matrix[:2, :2] = sign * self.linear
+        return matrix
 
 
-def on_lattice(pictures: Tensor, pose: Pose) -> tuple[int, int, Tensor]:
-    """Cell means [K, h, w] of pictures [K, H, W] in a pose, with the first cell's row and column."""
-    height, width = pictures.shape[1:]
-    cell_px = min(height, width) / pose.cells
-    top, row_edges = lattice_edges(height, cell_px, pose.y)
-    left, column_edges = lattice_edges(width, cell_px, pose.x)
-    rows, columns = overlap_matrix(row_edges, height), overlap_matrix(column_edges, width)
-    return top, left, rows @ pictures @ columns.T
+def search_linear(waves: Tensor, speeds: Sequence[float], key: MarkKey, *, best: int = 3) -> list[Hypothesis]:
+    """The most likely turns, scales, stretches and mirrors of waves complex64 [V, h, w], most likely first.
 
-
-def fold(cells: Tensor, top: int, left: int) -> Tensor:
-    """Sum of cells [..., h, w] on the torus [..., G, G]; the first lies at row `top`, column `left`."""
-    return torch.roll(_summed_tiles(cells, GRID), (top % GRID, left % GRID), (-2, -1))
-
-
-def _summed_tiles(cells: Tensor, side: int) -> Tensor:
-    """Sum of the tiles of [..., h, w] that repeat every `side`: [..., side, side]."""
-    torus = cells.new_zeros((*cells.shape[:-2], side, side))
-    h, w = cells.shape[-2:]
-    for y in range(0, h, side):
-        for x in range(0, w, side):
-            tile = cells[..., y : y + side, x : x + side]
-            torus[..., : tile.shape[-2], : tile.shape[-1]] += tile
-    return torus
-
-
-def pilot_wave(slots: Tensor, pictures: Tensor) -> Tensor:
-    """The pictures' share of the pilot's wave, whitened: float32 [2, h, w] (real, imaginary).
-
-    `pictures` [K, h, w] at slot numbers `slots` [K]. Each stretch of WAVE_SLOTS is whitened by itself
-    (high-passed, divided by its local level) and has one vote: where and when the picture moves, the
-    mark is hard to see, and no cut or flash outvotes the rest of the clip.
+    Each is given up to half a turn: a plane wave looks the same upside down.
     """
-    angle = slots.double() * (2 * pi / PERIOD_SLOTS)
-    basis = torch.stack([angle.cos(), -angle.sin()]).float()
-    total = torch.zeros(2, *pictures.shape[1:])
-    for start in range(0, len(slots), WAVE_SLOTS):
-        part = basis[:, start : start + WAVE_SLOTS]
-        part = part - part.mean(1, keepdim=True)
-        wave = (part @ pictures[start : start + WAVE_SLOTS].flatten(1)).reshape(total.shape)
-        wave = wave - blur(wave, WHITE_PX)
-        level = blur(wave.square().sum(0, keepdim=True), WHITE_PX).clamp(min=0).sqrt()
-        total += wave / level.clamp(min=0.05 * float(level.mean()) + 1e-6)
-    return total
-
-
-def identity_pose(wave: Tensor, key: MarkKey) -> Pose:
-    """The pose of an uncropped picture, with its pilot z and phase."""
-    top, left, cells = on_lattice(wave, Pose())
-    pilot = VideoPattern.of(key).pilot
-    real, imaginary = (fold(cells, top, left) * pilot).sum((1, 2)).tolist()
-    peak = complex(real, imaginary) / max(1e-9, (float(cells.square().sum()) / 2) ** 0.5)
-    return Pose(z=abs(peak), phase_slots=_phase(peak))
-
-
-def search_pose(wave: Tensor, key: MarkKey, *, best: int = 3) -> list[Pose]:
-    """The `best` most likely poses over all scales and shifts, most likely first."""
-    spectrum = _pilot_spectrum(key)
-    coarse = [_correlate(wave, spectrum, float(cells)) for cells in range(GRID, SMALLEST_CELLS - 1, -1)]
-    chosen: list[Pose] = []
-    for pose in sorted(coarse, key=lambda p: -p.z):
-        if all(abs(pose.cells - other.cells) > 1.5 for other in chosen):
-            chosen.append(pose)
-        if len(chosen) == best:
+    short = min(waves.shape[1:])
+    found: list[tuple[Hypothesis, Tensor]] = []
+    for wave, speed in zip(waves, speeds, strict=True):
+        for spectrum in (_whole_spectrum(wave), _window_spectrum(wave)):
+            stretched = speed == 1.0
+            scores = _looked_up(spectrum, _places(key, short, stretched))
+            top = scores.topk(KEPT)
+            grid = _grid(stretched)
+            found += [
+                (Hypothesis(grid[at], speed, score), spectrum)
+                for at, score in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+            ]
+    found.sort(key=lambda entry: -entry[0].score)
+    distinct: list[Hypothesis] = []
+    for one, spectrum in found:
+        if not any(_same(one.linear, other.linear) for other in distinct):
+            distinct.append(_climbed(spectrum, one, key, short))
+        if len(distinct) == best:
             break
-    fine = [
-        max((_correlate(wave, spectrum, pose.cells + step / 4) for step in range(-3, 4)), key=lambda p: p.z)
-        for pose in chosen
-    ]
-    return sorted(fine, key=lambda p: -p.z)
+    return sorted(distinct, key=lambda h: -h.score)
 
 
-def _correlate(wave: Tensor, spectrum: Tensor, cells: float) -> Pose:
-    """Best shift at one scale.
+def _same(linear: Tensor, other: Tensor) -> bool:
+    return any(float((linear * sign - other).abs().max()) < 0.05 * GRID for sign in (1, -1))
 
-    Against random signs the correlation's variance is at most 4 * sum(|wave|^2) / 2 for each of
-    the two components, whatever the picture shows; hence the scale of `z`.
+
+def _climbed(spectrum: Tensor, start: Hypothesis, key: MarkKey, short: int) -> Hypothesis:
+    """The best of many small changes of a hypothesis; the draws are fixed."""
+    generator = torch.Generator().manual_seed(1)
+    linear, score = start.linear, start.score
+    for spread, rounds in CLIMBS:
+        for _ in range(rounds):
+            change = torch.randn(96, 2, 2, generator=generator, dtype=torch.float64) * spread
+            tries = torch.cat([linear[None], linear @ (torch.eye(2, dtype=torch.float64) + change)])
+            scores = _scores(spectrum, tries, key, short)
+            at = int(scores.argmax())
+            linear, score = tries[at], float(scores[at])
+    return Hypothesis(linear, start.speed, score)
+
+
+def _scores(spectrum: Tensor, linear: Tensor, key: MarkKey, short: int) -> Tensor:
+    """Sum of the powers at the pilot's places under hypotheses [N, 2, 2], in deviations of chance: [N]."""
+    return _looked_up(spectrum, _placed(linear, key, short))
+
+
+def _placed(linear: Tensor, key: MarkKey, short: int) -> Tensor:
+    """Where the pilot's waves stand in the flat spectrum under hypotheses [N, 2, 2]: int64 [N, 16].
+
+    Waves too short for the pixels stand in an extra point behind the spectrum.
     """
-    height, width = wave.shape[1:]
-    half_cell = min(height, width) / cells / 2
-    rows, columns = (_half_cells(side, half_cell) for side in (height, width))
-    sampled = rows @ wave @ columns.T
-    torus = _summed_tiles(sampled, SIDE)
-    conjugate = torch.complex(torus[0], -torus[1])
-    surface = torch.fft.ifft2(spectrum * torch.fft.fft2(conjugate).conj())
-    power = surface.real.square() + surface.imag.square()
-    y, x = divmod(int(power.argmax()), SIDE)
-    chance = float(2 * sampled.square().sum()) ** 0.5
-    peak = complex(surface[y, x].item()) / max(1e-9, chance)
-    return Pose(
-        cells=cells,
-        y=(y + _vertex(power[:, x], y)) / 2,
-        x=(x + _vertex(power[y], x)) / 2,
-        z=abs(peak),
-        phase_slots=_phase(peak),
-    )
+    k = VideoPattern.of(key).pilot_waves.double() / GRID
+    turns = torch.einsum("ic,ncx->nix", k, linear) / short  # waves a pixel
+    at = (turns * SPECTRUM).round().long() % SPECTRUM
+    inside = (turns.abs() < 0.5).all(-1)
+    return torch.where(inside, at[..., 1] * SPECTRUM + at[..., 0], SPECTRUM * SPECTRUM)
 
 
-def _half_cells(pixels: int, half_cell_px: float) -> Tensor:
-    count = int(pixels / half_cell_px + 1e-3)
-    edges = torch.arange(count + 1, dtype=torch.float64) * half_cell_px
-    return overlap_matrix(edges.clamp(max=pixels), pixels)
+def _looked_up(spectrum: Tensor, places: Tensor) -> Tensor:
+    flat = torch.cat([spectrum.flatten() - 1, torch.zeros(1)])
+    scores: Tensor = torch.take(flat, places).sum(1) / (PILOT_WAVES / 2) ** 0.5
+    return scores
 
 
-def _vertex(line: Tensor, at: int) -> float:
-    """Offset (-0.5..0.5) of the parabola through a maximum and its two neighbours on a circle."""
-    before, here, after = (float(line[(at + d) % len(line)]) ** 0.5 for d in (-1, 0, 1))
-    curvature = before - 2 * here + after
-    return 0.0 if curvature >= 0 else max(-0.5, min(0.5, 0.5 * (before - after) / curvature))
+@lru_cache(maxsize=8)
+def _places(key: MarkKey, short: int, stretched: bool) -> Tensor:
+    return _placed(_grid(stretched), key, short)
 
 
-def _phase(peak: complex) -> float:
-    """Slot number, modulo 8, of the rising edge of the square wave whose fundamental is `peak`."""
-    angle = torch.tensor(peak).angle().item()
-    # + for 4 slots from slot s on, sampled at whole slots: its centre is s + 1.5, where the angle is 0
-    return (-angle * PERIOD_SLOTS / (2 * pi) - (SLOTS_PER_SEGMENT - 1) / 2) % PERIOD_SLOTS
+def _whole_spectrum(wave: Tensor) -> Tensor:
+    return _relative(_power(wave))
 
 
-@lru_cache(maxsize=16)
-def _pilot_spectrum(key: MarkKey) -> Tensor:
-    pilot = VideoPattern.of(key).pilot.repeat_interleave(2, 0).repeat_interleave(2, 1)
-    spectrum: Tensor = torch.fft.fft2(pilot.to(torch.complex64))
-    return spectrum
+def _window_spectrum(wave: Tensor) -> Tensor:
+    height, width = wave.shape
+    line = torch.hann_window(WINDOW_PX)
+    shade = line[:, None] * line
+    total = torch.zeros(SPECTRUM, SPECTRUM)
+    for y in range(0, max(1, height - WINDOW_PX + 1), WINDOW_PX // 2):
+        for x in range(0, max(1, width - WINDOW_PX + 1), WINDOW_PX // 2):
+            part = wave[y : y + WINDOW_PX, x : x + WINDOW_PX]
+            part = part * shade[: part.shape[0], : part.shape[1]]
+            total += _power(part / part.abs().square().mean().sqrt().clamp(min=1e-6))
+    return _relative(total)
+
+
+def _power(wave: Tensor) -> Tensor:
+    """Power at +k and -k together, [256, 256]; longer sides are folded, which moves no wave."""
+    height, width = wave.shape
+    padded = F.pad(wave, (0, -width % SPECTRUM, 0, -height % SPECTRUM))
+    folded = padded.reshape(-(-height // SPECTRUM), SPECTRUM, -(-width // SPECTRUM), SPECTRUM).sum((0, 2))
+    power: Tensor = torch.fft.fft2(folded).abs().square()
+    return power + torch.roll(power.flip((0, 1)), (1, 1), (0, 1))
+
+
+def _relative(power: Tensor) -> Tensor:
+    """Power over that of its surroundings: 1 on average."""
+    around = torch.roll(power, (SPECTRUM // 2, SPECTRUM // 2), (0, 1))
+    around = torch.roll(blur(around[None], 15)[0], (SPECTRUM // 2, SPECTRUM // 2), (0, 1))
+    return (power / around.clamp(min=1e-6 * float(around.mean()) + 1e-12)).clamp(max=STRONGEST)
+
+
+@lru_cache(maxsize=2)
+def _grid(stretched: bool) -> Tensor:
+    """Every turn below 180 degrees at every scale, straight and mirrored: [N, 2, 2].
+
+    `stretched`: also with other proportions, nearly upright or on the side.
+    """
+    plain = _hypotheses(torch.arange(0, 180, TURN_STEP_DEG, dtype=torch.float64), 1.0)
+    if not stretched:
+        return plain
+    slants = torch.arange(-SLANT_DEG, SLANT_DEG + 1e-6, TURN_STEP_DEG, dtype=torch.float64)
+    turns = torch.cat([slants, slants + 90])
+    return torch.cat([plain, *(_hypotheses(turns, s) for s in STRETCHES if s != 1.0)])
+
+
+def _hypotheses(turns_deg: Tensor, stretch: float) -> Tensor:
+    count = int(torch.tensor(LARGEST_SHOWN / SMALLEST_SHOWN).log() / torch.tensor(SCALE_STEP).log())
+    shown = GRID * SMALLEST_SHOWN * SCALE_STEP ** torch.arange(count + 1, dtype=torch.float64)
+    angle = turns_deg * pi / 180
+    turned = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).reshape(-1, 2, 2)
+    stretched = turned @ torch.diag(torch.tensor([stretch**-0.5, stretch**0.5], dtype=torch.float64))
+    both = torch.cat([stretched, torch.tensor([[-1.0], [1.0]], dtype=torch.float64) * stretched])
+    return (shown[:, None, None, None] * both).reshape(-1, 2, 2)

@@ -17,11 +17,14 @@ from watermark.detection import Detection, TagCheck
 from watermark.errors import WatermarkError
 from watermark.frame_window import reduced_luma
 from watermark.key import MarkKey
-from watermark.pose_search import Pose, fold, on_lattice, search_pose
+from watermark.pilot_fit import fit, strength
+from watermark.pilot_wave import reduced, white
+from watermark.pose import Pose, fold, identity_matrix, on_lattice
+from watermark.pose_search import search_linear
 from watermark.video_pattern import VideoPattern
-from watermark.visibility import blur, visibility_mask
+from watermark.visibility import blur, received_mask
 
-POSES = 3
+POSES = 10  # detail imitates plane waves: the pilot's place is not always the likeliest
 CANDIDATES = 4
 WORTH_DECODING = 3.0  # energy of the soft bits over chance, in standard deviations
 
@@ -37,10 +40,15 @@ def detect_still(frame: Tensor, keys: Sequence[MarkKey]) -> Detection:
         raise WatermarkError(f"a still must be uint8 [3, H, W], got {frame.dtype} {list(frame.shape)}")
     picture = reduced_luma(frame)
     check, best_z = TagCheck(), 0.0
-    fine = _whitened(picture)
-    wave = torch.stack([fine, torch.zeros_like(fine)])
+    fine = reduced(_whitened(picture)[None])[0]
+    wave = white(torch.complex(fine, torch.zeros_like(fine))[None])[0]
     for key in keys:
-        for pose in (Pose(), *search_pose(wave, key, best=POSES)):
+        plain = strength(wave, identity_matrix(*fine.shape), 1.0, key)
+        likely = (
+            fit(wave, [h.matrix(sign) for sign in (1, -1)], 1.0, key)
+            for h in search_linear(wave[None], (1.0,), key, best=POSES)
+        )
+        for pose in (plain, *likely):
             best_z = max(best_z, pose.z)
             for word in _soft_words(picture, pose, key):
                 payload = check.read(word.double().numpy(), key)
@@ -58,11 +66,12 @@ def _whitened(picture: Tensor) -> Tensor:
 
 def _soft_words(picture: Tensor, pose: Pose, key: MarkKey) -> list[Tensor]:
     """Soft code words [512] of the likeliest segments, best first."""
-    top, left, cells = on_lattice(picture[None], pose)
+    top, left, cells, seen = on_lattice(picture[None], pose)
     detail = cells - blur(cells, 3)
+    detail = detail - blur(detail, 3)
     deviation = blur(detail.square(), 3).clamp(min=0).sqrt().clamp(min=0.5)
-    weight = (visibility_mask(cells + 128) / deviation).sqrt()
-    torus = fold((detail / deviation).clamp(-2.5, 2.5) * weight, top, left).flatten(1)
+    weight = received_mask(cells + 128) / deviation * seen
+    torus = fold((detail / deviation).clamp(-1, 1) * weight, top, left).flatten(1)
     variance = float(torus.square().sum()) / CODED_BITS
     words = VideoPattern.of(key).correlate(torus)[..., 0]
     excess = (words.square().sum(1) / max(variance, 1e-12) - CODED_BITS) / (2 * CODED_BITS) ** 0.5

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Protocol
 
@@ -17,16 +18,12 @@ from watermark.errors import TooShortError, WatermarkError
 from watermark.frame_window import SLOTS_PER_SEGMENT, FrameWindow
 from watermark.key import MarkKey
 from watermark.payload import Payload
-from watermark.pose_search import (
-    Pose,
-    fold,
-    identity_pose,
-    on_lattice,
-    pilot_wave,
-    search_pose,
-)
+from watermark.pilot_fit import fit, rendered, strength
+from watermark.pilot_wave import levelled, phase_slots, waves, white
+from watermark.pose import Pose, fold, identity_matrix, on_lattice
+from watermark.pose_search import search_linear
 from watermark.video_pattern import SEGMENTS, VideoPattern
-from watermark.visibility import blur, visibility_mask
+from watermark.visibility import blur, received_mask
 
 SHORTEST_S = 1.0
 QUICK_LOOKS_S = (3.0, 6.0)  # uncropped pose only
@@ -34,6 +31,10 @@ FULL_LOOKS_S = (10.0, 20.0)  # with the pose search; the last one ends the windo
 WORTH_A_POSE = 4.5  # pilot z below which a searched pose is chance
 WORTH_DECODING = 4.5  # energy of the soft bits over chance, in standard deviations; a readable word has 7
 CANDIDATES = 4  # time phases decoded per pose
+CARRIED_ON = 0.6  # weight of the segment before, against 0.4 of the one after: the best at CRF 38
+SURE_OF_TIME = 6.0  # pilot z below which every time phase is tried at the plain pose
+SURE_OF_POSE = 15.0  # pilot z beyond which no other pose is looked for
+SPEEDS = tuple(round(1 + sign * step * 0.016, 3) for step in range(1, 8) for sign in (1, -1))
 
 
 class FrameBlockLike(Protocol):
@@ -89,26 +90,31 @@ class _Search:
         self._check = TagCheck()
         self._best_z = 0.0
         self._key_id: int | None = None
+        self._pose: Pose | None = None
         self.payload: Payload | None = None
 
     def look(self, window: FrameWindow, *, full: bool) -> None:
         slots, pictures = window.pictures()
-        wave = pilot_wave(slots, pictures)
+        changes = levelled(pictures)
+        plain = identity_matrix(*pictures.shape[1:])
+        wave = white(waves(slots, changes, torch.ones(1)))[0]
         for key in self._keys:
-            if self._read(slots, pictures, identity_pose(wave, key), key):
+            pose = strength(wave, plain, 1.0, key)
+            if self._read(slots, pictures, pose, key, blind=pose.z < SURE_OF_TIME):
                 return
         for key in self._keys if full else ():
-            for pose in search_pose(wave, key):
-                if pose.z >= WORTH_A_POSE and self._read(slots, pictures, pose, key):
+            for pose in search_poses(slots, changes, key):
+                if self._read(slots, pictures, pose, key):
                     return
 
-    def _read(self, slots: Tensor, pictures: Tensor, pose: Pose, key: MarkKey) -> bool:
+    def _read(self, slots: Tensor, pictures: Tensor, pose: Pose, key: MarkKey, *, blind: bool = False) -> bool:
         self._best_z = max(self._best_z, pose.z)
-        top, left, cells = on_lattice(pictures, pose)
-        for word in soft_words(slots, cells, top, left, pose.phase_slots, key):
+        top, left, cells, seen = on_lattice(pictures, pose)
+        phases = [pose.phase_slots + s for s in range(SLOTS_PER_SEGMENT)] if blind else [pose.phase_slots]
+        for word in soft_words(slots * pose.speed, cells, seen, top, left, phases, key):
             self.payload = self._check.read(word, key)
             if self.payload is not None:
-                self._key_id, self._best_z = key.key_id, pose.z
+                self._key_id, self._best_z, self._pose = key.key_id, pose.z, pose
                 return True
         return False
 
@@ -120,25 +126,56 @@ class _Search:
             log10_false_positive=self._check.log10_false_positive,
             pilot_z=self._best_z,
             seconds_used=seconds,
+            pose=self._pose,
         )
 
 
+def search_poses(slots: Tensor, changes: Tensor, key: MarkKey) -> Iterator[Pose]:
+    """The likeliest poses of levelled pictures over all turns, scales, stretches, mirrors and tilts.
+
+    Other speeds are searched only where the speed as made shows no pilot beyond doubt.
+    """
+    for speeds in ((1.0,), SPEEDS):
+        every = white(waves(slots, changes, torch.tensor(speeds, dtype=torch.float64)))
+        for hypothesis in search_linear(every, speeds, key):
+            wave = every[speeds.index(hypothesis.speed)]
+            pose = fit(wave, [hypothesis.matrix(sign) for sign in (1, -1)], hypothesis.speed, key)
+            if pose.z >= WORTH_A_POSE:
+                pose = _timed(slots, changes, pose, key)
+                yield pose
+            if pose.z >= SURE_OF_POSE:
+                return
+
+
+def _timed(slots: Tensor, changes: Tensor, pose: Pose, key: MarkKey) -> Pose:
+    """The pose at the finest speed: a hundred near by are compared, and what is nearly 1 is 1."""
+    pilot = rendered(pose, key, *changes.shape[1:])
+    series = (changes * pilot).sum((1, 2))
+    speeds = pose.speed + torch.linspace(-0.016, 0.016, 65)
+    peaks = waves(slots, series[:, None, None], speeds).flatten()
+    at = int(peaks.abs().argmax())
+    speed = float(speeds[at])
+    plain = waves(slots, series[:, None, None], torch.ones(1)).flatten()[0]
+    if abs(speed - 1) < 0.01 and float(plain.abs()) > 0.95 * float(peaks.abs().max()):
+        return replace(pose, speed=1.0, phase_slots=phase_slots(complex(plain.item())))
+    return replace(pose, speed=speed, phase_slots=phase_slots(complex(peaks[at].item())))
+
+
 def soft_words(
-    slots: Tensor, cells: Tensor, top: int, left: int, phase_slots: float, key: MarkKey
+    slots: Tensor, cells: Tensor, seen: Tensor, top: int, left: int, phases: Sequence[float], key: MarkKey
 ) -> list[NDArray[np.float64]]:
     """Soft code words [512] of the likeliest time phases, best first.
 
-    `cells` [K, h, w] are cell lumas at slot numbers `slots`. The pilot's phase leaves the segment
-    borders in doubt by a fraction of a slot (the two nearest are tried) and says nothing about
-    which of the 32 segments comes first: the energy of the soft bits does.
+    `cells` [K, h, w] are cell lumas at slot numbers `slots`, of which the parts `seen` [h, w] are in the
+    picture. A pilot's phase leaves the segment borders in doubt by a fraction of a slot (the two nearest
+    are tried) and says nothing about which of the 32 segments comes first: the energy of the soft bits does.
     """
     pattern = VideoPattern.of(key)
     ranked: list[tuple[float, NDArray[np.float64]]] = []
-    below = int(phase_slots)
-    for border in {below % SLOTS_PER_SEGMENT, (below + 1) % SLOTS_PER_SEGMENT}:
+    for border in {round((phase + near) % SLOTS_PER_SEGMENT, 2) for phase in phases for near in (-0.35, 0.35)}:
         segments, values = demodulate(slots, cells, border)
         folded = torch.zeros(SEGMENTS, *values.shape[1:])
-        folded.index_add_(0, segments % SEGMENTS, values)
+        folded.index_add_(0, segments % SEGMENTS, values * seen)
         torus = fold(folded, top, left).flatten(1)
         variance = float(torus.square().sum()) / CODED_BITS
         shares = pattern.correlate(torus)
@@ -151,21 +188,21 @@ def soft_words(
     return [word for excess, word in ranked[:CANDIDATES] if excess >= WORTH_DECODING]
 
 
-def demodulate(slots: Tensor, cells: Tensor, border: int) -> tuple[Tensor, Tensor]:
+def demodulate(slots: Tensor, cells: Tensor, border: float) -> tuple[Tensor, Tensor]:
     """Segment numbers [T] and weighted chip values [T, h, w], segments beginning at slots = border mod 4.
 
-    A segment's mean picture, less the mean of the segments before and after it (still content and
-    what skipped blocks carried over cancel), high-passed, divided by its local deviation, and
+    A segment's mean picture, less a mean of the segments before and after it (still content cancels, and
+    what skipped blocks carried over from before), high-passed, divided by its local deviation, and
     weighted by how much mark that place can hide.
     """
-    index = torch.div(slots - border, SLOTS_PER_SEGMENT, rounding_mode="floor")
+    index = torch.div(slots.double() - border + 1e-6, SLOTS_PER_SEGMENT, rounding_mode="floor").long()
     numbers, inverse, counts = torch.unique(index, return_inverse=True, return_counts=True)
     means = torch.zeros(len(numbers), *cells.shape[1:]).index_add_(0, inverse, cells)
     means /= counts[:, None, None]
     before = torch.cat([means[1:2], means[:-1]])
     after = torch.cat([means[1:], means[-2:-1]])
-    change = means - 0.5 * (before + after)
-    change = change - 0.8 * blur(change, 3)
+    change = means - CARRIED_ON * before - (1 - CARRIED_ON) * after
+    change = change - 0.7 * blur(change, 3)
     deviation = blur(change.square(), 3).clamp(min=0).sqrt().clamp(min=0.5)
-    weight = (visibility_mask(means + 128) / deviation).sqrt()
+    weight = (received_mask(means + 128) / deviation).sqrt()
     return numbers, (change / deviation).clamp(-2.5, 2.5) * weight

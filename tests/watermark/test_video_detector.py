@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.watermark_clips import talking_head
@@ -51,6 +54,59 @@ def test_it_survives_crop_then_scaling_then_crf_28() -> None:
     cropped = mark_video(talking_head(75, side=512, seed=8))[:, :, 40:424, 70:454]
     received = codec_round_trip(resized(cropped, 352), fps=FPS, crf=28)
     assert detect_video(blocks(received), [KEY]).payload == PAYLOAD
+
+
+def turned(frames: Tensor, degrees: float) -> Tensor:
+    matrix = cv2.getRotationMatrix2D((191.5, 191.5), degrees, 1.0)
+    return warped(frames, np.vstack([matrix, [0, 0, 1]]))
+
+
+def warped(frames: Tensor, matrix: NDArray[np.float64]) -> Tensor:
+    pictures = (np.ascontiguousarray(frame.permute(1, 2, 0).numpy()) for frame in frames)
+    moved = [cv2.warpPerspective(p, matrix, (p.shape[1], p.shape[0]), flags=cv2.INTER_CUBIC) for p in pictures]
+    return torch.from_numpy(np.stack(moved)).permute(0, 3, 1, 2).contiguous()
+
+
+@pytest.mark.parametrize("degrees", [13.0, -90.0, 180.0])
+def test_it_is_found_in_a_turned_picture_and_the_turn_is_told(marked_head: Tensor, degrees: float) -> None:
+    detection = detect_video(blocks(turned(marked_head, degrees)), [KEY])
+    assert detection.payload == PAYLOAD
+    assert detection.pose is not None
+    assert abs((detection.pose.turned_deg + degrees + 180) % 360 - 180) < 0.5  # OpenCV turns counter-clockwise
+
+
+def test_it_is_found_in_a_mirror(marked_head: Tensor) -> None:
+    detection = detect_video(blocks(marked_head.flip(3)), [KEY])
+    assert detection.payload == PAYLOAD
+    assert detection.pose is not None
+    assert detection.pose.mirrored
+
+
+def test_it_is_found_in_a_stretched_picture(marked_head: Tensor) -> None:
+    wide = F.interpolate(marked_head.float(), size=(360, 432), mode="bilinear").round().to(torch.uint8)
+    assert detect_video(blocks(wide), [KEY]).payload == PAYLOAD
+
+
+def test_it_is_found_in_a_picture_seen_from_the_side(marked_head: Tensor) -> None:
+    corners = np.array([[0, 0], [384, 0], [384, 384], [0, 384]], np.float32)
+    seen = np.array([[30, 12], [376, 20], [384, 372], [24, 384]], np.float32)
+    received = warped(marked_head, cv2.getPerspectiveTransform(corners, seen))
+    assert detect_video(blocks(received), [KEY]).payload == PAYLOAD
+
+
+@pytest.mark.parametrize("factor", [0.92, 1.09])
+def test_it_is_found_at_another_speed(marked_head: Tensor, factor: float) -> None:
+    detection = detect_video(blocks(marked_head, fps=FPS * Fraction(factor).limit_denominator(100)), [KEY])
+    assert detection.payload == PAYLOAD
+    assert detection.pose is not None
+
+
+def test_the_pose_of_a_crop_says_where_it_was_cut(marked_head: Tensor) -> None:
+    detection = detect_video(blocks(marked_head[:, :, 40:330, 70:360]), [KEY])
+    assert detection.pose is not None
+    corners = torch.tensor(detection.pose.original_corners(290, 290))
+    expected = torch.tensor([[70, 40], [360, 40], [360, 330], [70, 330]]) / 384
+    assert float((corners - expected).abs().max()) < 0.01
 
 
 def test_it_survives_half_the_brightness(compressed_head: Tensor) -> None:

@@ -16,10 +16,10 @@ def psnr_db(original: Tensor, marked: Tensor) -> Tensor:
     return 10 * torch.log10(255**2 / (luma_of(original) - luma_of(marked)).square().mean((1, 2)))
 
 
-def test_luma_psnr_is_at_least_45_db_in_every_frame(head: Tensor, marked_head: Tensor) -> None:
+def test_luma_psnr_is_at_least_46_db_in_every_frame(head: Tensor, marked_head: Tensor) -> None:
     quality = psnr_db(head, marked_head)
-    assert float(quality.min()) >= 45
-    assert float(quality.max()) <= 46.5
+    assert float(quality.min()) >= 46
+    assert float(quality.max()) <= 47
 
 
 def test_block_sizes_do_not_change_a_bit(head: Tensor, marked_head: Tensor) -> None:
@@ -30,7 +30,7 @@ def test_block_sizes_do_not_change_a_bit(head: Tensor, marked_head: Tensor) -> N
 
 def test_double_strength_costs_six_db(head: Tensor) -> None:
     embedder = VideoEmbedder(KEY, PAYLOAD, width=384, height=384, fps=FPS, strength=2.0)
-    assert float(psnr_db(head[:4], embedder.push(head[:4])).mean()) == pytest.approx(39.7, abs=0.5)
+    assert float(psnr_db(head[:4], embedder.push(head[:4])).mean()) == pytest.approx(40.5, abs=0.5)
 
 
 def test_the_input_is_left_as_it_was(head: Tensor) -> None:

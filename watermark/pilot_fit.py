@@ -1,0 +1,138 @@
+"""Puts a hypothesis of turn and scale in its place: shift, perspective, and the pilot's phase in time.
+
+The picture's wave is multiplied by the pilot's plane waves as the hypothesis has them and summed by blocks.
+A wrong pose leaves a phase that turns from block to block, so that a few thousand numbers tell how good any
+nearby homography is. Shift and perspective are tried on a grid, then all eight numbers climb together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor
+
+from watermark.key import MarkKey
+from watermark.lattice import GRID
+from watermark.pilot_wave import phase_slots
+from watermark.pose import Pose, as_matrix, pixel_positions, project
+from watermark.video_pattern import PILOT_WAVES, VideoPattern
+
+BLOCK_PX = 16
+TILTS = (-0.16, -0.12, -0.08, -0.04, 0.0, 0.04, 0.08, 0.12, 0.16)  # change of scale over half a short side
+SHIFTS = 80  # tried along each axis of the torus
+ROUNDS = 2
+CLIMB_STEPS = 40
+CLIMB_RATE = 0.003
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Sums of a picture's wave times the pilot's, for +k and -k: complex64 [16, B] each, blocks at `places` [B, 2]."""
+
+    plus: Tensor
+    minus: Tensor
+    places: Tensor
+
+
+def fit(wave: Tensor, starts: Sequence[Tensor], speed: float, key: MarkKey) -> Pose:
+    """The pose that fits the pilot best in wave complex64 [h, w], near one of the homographies [3, 3] up to a shift."""
+    matrix = max((_placed(_demodulated(wave, s, key), s, key) for s in starts), key=lambda placed: placed[0])[1]
+    for _ in range(ROUNDS):
+        matrix = _climbed(_demodulated(wave, matrix, key), matrix, key)
+    return strength(wave, matrix, speed, key)
+
+
+def strength(wave: Tensor, matrix: Tensor, speed: float, key: MarkKey) -> Pose:
+    """The pose of exactly this homography.
+
+    Against random phases the sum's variance is 2 * 16 * sum(|wave|^2), whatever the picture shows.
+    """
+    blocks = _demodulated(wave, matrix, key)
+    total = complex((blocks.plus.sum() + blocks.minus.sum()).item())
+    chance = (2 * PILOT_WAVES * float(wave.abs().square().sum())) ** 0.5
+    peak = total / max(1e-9, chance)
+    return Pose(as_matrix(matrix), z=abs(peak), speed=speed, phase_slots=phase_slots(peak))
+
+
+def _demodulated(wave: Tensor, matrix: Tensor, key: MarkKey) -> _Blocks:
+    pattern = VideoPattern.of(key)
+    height, width = (side // BLOCK_PX * BLOCK_PX or side for side in wave.shape)
+    positions = pixel_positions(*wave.shape)[:height, :width]
+    cells = project(matrix, positions) - 0.5  # a cell's chip stands at its middle
+    angle = torch.einsum("ic,yxc->iyx", pattern.pilot_waves, (cells * (2 * pi / GRID)).float())
+    angle += pattern.pilot_phases[:, None, None]
+    turning = torch.polar(torch.ones_like(angle), -angle)
+    part = wave[:height, :width]
+    plus, minus = _blocked(part * turning), _blocked(part * turning.conj())
+    places = _blocked(positions.permute(2, 0, 1)) / _blocked(torch.ones(1, height, width, dtype=torch.float64))
+    return _Blocks(plus, minus, places.T)
+
+
+def _blocked(values: Tensor) -> Tensor:
+    """Sums over blocks of [C, h, w]: [C, B]."""
+    count, height, width = values.shape
+    y, x = min(BLOCK_PX, height), min(BLOCK_PX, width)
+    return values.reshape(count, height // y, y, width // x, x).sum((2, 4)).flatten(1)
+
+
+def _placed(blocks: _Blocks, matrix: Tensor, key: MarkKey) -> tuple[float, Tensor]:
+    """The pilot's sum under the best shift on the torus and the best tilt, and the homography with these."""
+    k = VideoPattern.of(key).pilot_waves
+    tilts = torch.tensor([(a, b) for a in TILTS for b in TILTS], dtype=torch.float64)
+    tilted = torch.eye(3, dtype=torch.float64).repeat(len(tilts), 1, 1)
+    tilted[:, 2, :2] = tilts
+    here = project(matrix, blocks.places)
+    moved = torch.stack([project(matrix @ tilt, blocks.places) for tilt in tilted]) - here  # [P, B, 2]
+    turning = _turning(k, moved)  # [P, 16, B]
+    sums = torch.cat([(blocks.plus * turning).sum(2), (blocks.minus * turning.conj()).sum(2)], 1)
+    step = torch.arange(SHIFTS) * (GRID / SHIFTS)
+    shifts = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1).reshape(-1, 2).double()
+    spread = _turning(k, shifts)  # [16, S^2]
+    surface = (sums @ torch.cat([spread, spread.conj()])).abs()
+    best = int(surface.argmax())
+    tilt, shift = divmod(best, len(shifts))
+    to = torch.eye(3, dtype=torch.float64)
+    to[:2, 2] = shifts[shift]
+    return float(surface.flatten()[best]), to @ matrix @ tilted[tilt]
+
+
+def _turning(k: Tensor, moved: Tensor) -> Tensor:
+    """exp(-2 pi i k d / G) for displacements d [..., N, 2] in cells: complex64 [..., 16, N]."""
+    angle = torch.einsum("ic,...nc->...in", k, moved.float() * (2 * pi / GRID))
+    return torch.polar(torch.ones_like(angle), -angle)
+
+
+def _climbed(blocks: _Blocks, matrix: Tensor, key: MarkKey) -> Tensor:
+    """All eight numbers of the homography, uphill."""
+    k = VideoPattern.of(key).pilot_waves
+    here = project(matrix, blocks.places)
+    limit = float(blocks.plus.abs().sum() + blocks.minus.abs().sum()) + 1e-9
+    change = torch.zeros(3, 3, dtype=torch.float64)
+    mean, power = torch.zeros_like(change), torch.zeros_like(change)
+    kept, best = matrix, -1.0
+    for step in range(1, CLIMB_STEPS + 1):
+        change.requires_grad_()
+        now = matrix @ (torch.eye(3, dtype=torch.float64) + change)
+        turning = _turning(k, project(now, blocks.places) - here)
+        value = ((blocks.plus * turning).sum() + (blocks.minus * turning.conj()).sum()).abs() / limit
+        if value.item() > best:
+            best, kept = value.item(), now.detach()
+        (slope,) = torch.autograd.grad(value, change)
+        slope[2, 2] = 0
+        # Adam (Kingma and Ba 2015), uphill; torch.optim takes seconds to import
+        mean, power = 0.9 * mean + 0.1 * slope, 0.99 * power + 0.01 * slope.square()
+        ahead = (mean / (1 - 0.9**step)) / ((power / (1 - 0.99**step)).sqrt() + 1e-12)
+        change = change.detach() + CLIMB_RATE * ahead
+    return kept / kept[2, 2]
+
+
+def rendered(pose: Pose, key: MarkKey, height: int, width: int) -> Tensor:
+    """The pilot as a picture [height, width] in a pose shows it."""
+    pattern = VideoPattern.of(key)
+    matrix = torch.tensor(pose.to_cells, dtype=torch.float64)
+    cells = project(matrix, pixel_positions(height, width)) - 0.5
+    angle = torch.einsum("ic,yxc->iyx", pattern.pilot_waves, (cells * (2 * pi / GRID)).float())
+    return (angle + pattern.pilot_phases[:, None, None]).cos().sum(0)

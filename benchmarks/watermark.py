@@ -240,7 +240,7 @@ def measure(
     runs = plan(clips, attacks, share, controls)
     known = {
         Run(one.clip, one.attack, one.marked): one
-        for one in _recorded(work / "outcomes.jsonl")
+        for one in recorded(work / "outcomes.jsonl")
         if one.mark == versions.get(one.attack)
     }
     open_runs = [run for run in runs if run not in known]
@@ -256,7 +256,7 @@ def measure(
     return [known[run] for run in runs]
 
 
-def _recorded(path: Path) -> list[Outcome]:
+def recorded(path: Path) -> list[Outcome]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -311,8 +311,8 @@ def write_sheet(work: Path, out: Path) -> None:
 @click.command(help=__doc__)
 @click.option("--work", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--attacks", "names", default="", help="Only these, by comma; a name may end in *.")
-@click.option("--share", default=16, show_default=True, help="Clips of an attack that is not run on all.")
-@click.option("--controls", default=2, show_default=True, help="Unmarked clips of each attack.")
+@click.option("--share", default=12, show_default=True, help="Clips of an attack that is not run on all.")
+@click.option("--controls", default=1, show_default=True, help="Unmarked clips of each attack.")
 @click.option("--limit", default=10_000, help="Use at most so many clips.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes, of one thread each.")
 @click.option("--dry", is_flag=True, help="Print the rows and write no result file.")

@@ -67,6 +67,13 @@ def passage(take: int) -> Tensor:
     return spoken.repeat(SECONDS * AUDIO_RATE // len(spoken) + 1)[: SECONDS * AUDIO_RATE]
 
 
+def a_talker() -> Generator:
+    """The generator with the shipped weights."""
+    motion, render = shipped("motion"), shipped("render")
+    tensors = {f"motion.{k}": v for k, v in motion[0].items()} | {f"render.{k}": v for k, v in render[0].items()}
+    return Generator.from_tensors(tensors, {"motion": motion[1], "render": render[1]})
+
+
 def generated(talker: Generator, portrait: Path, take: int) -> Iterator[Tensor]:
     """Blocks of frames of one take, 250 in all."""
     face = talker.encode(read_portrait(portrait))
@@ -109,13 +116,8 @@ def make_clips(work: Path, *, portraits: list[Path], takes: int, clips: list[Pat
     wanted = [(p, t, folder / f"{p.stem}-take{t}.mp4") for t in range(takes) for p in portraits]
     missing = [entry for entry in wanted if not entry[2].exists()]
     if missing:
-        motion, render = shipped("motion"), shipped("render")
-        tensors = {f"motion.{k}": v for k, v in motion[0].items()} | {f"render.{k}": v for k, v in render[0].items()}
-        talker = Generator.from_tensors(tensors, {"motion": motion[1], "render": render[1]})
-        for number, (portrait, take, path) in enumerate(
-            tqdm(missing, desc="generated", disable=not sys.stderr.isatty())
-        ):
-            del number
+        talker = a_talker()
+        for portrait, take, path in tqdm(missing, desc="generated", disable=not sys.stderr.isatty()):
             write_clip(path, generated(talker, portrait, take + 10 * portraits.index(portrait)))
     for clip in tqdm(clips, desc="natural", disable=not sys.stderr.isatty()):
         if any(folder.glob(f"natural-{clip.stem}*.mp4")):

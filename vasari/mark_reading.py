@@ -4,13 +4,14 @@ A search that could not be made is never told as a mark that was not found.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from media import FrameBlock, MediaError, probe, read_audio, read_frames, read_portrait
 from watermark import (
     Detection,
+    MarkedStretch,
     MarkKey,
     TooShortError,
     TooSmallError,
@@ -18,6 +19,7 @@ from watermark import (
     detect_audio,
     detect_still,
     detect_video,
+    locate_mark,
 )
 
 SAMPLE_RATE = 48_000
@@ -41,6 +43,8 @@ class MarkReading:
     state: ReadingState
     explanation: str = ""
     detection: Detection | None = None
+    stretches: tuple[MarkedStretch, ...] = ()
+    """From when to when the picture carries the mark; a clip that is cut together carries it in parts."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,24 @@ def read_file_marks(
         picture = _outcome(
             path, lambda: detect_video(_told(read_frames(path, block_frames=block_frames), progress), keys)
         )
+        picture = _with_stretches(path, picture, keys, block_frames)
     if info.audio_codec is None:
         sound = MarkReading("no_audio", "the file has no sound track")
     else:
         blocks = read_audio(path, sample_rate=SAMPLE_RATE)
         sound = _outcome(path, lambda: detect_audio(blocks, keys, sample_rate=SAMPLE_RATE))
     return FileMarks(str(path), "sound" if info.video_codec is None else "video", picture, sound)
+
+
+def _with_stretches(path: Path, picture: MarkReading, keys: Sequence[MarkKey], block_frames: int) -> MarkReading:
+    """A found mark with its place in time; the clip is read a second time, to its end."""
+    if picture.detection is None or picture.state != "found":
+        return picture
+    try:
+        stretches = locate_mark(read_frames(path, block_frames=block_frames), picture.detection, keys)
+    except MediaError as error:
+        return replace(picture, explanation=f"found before the damage of this file: {_without_name(error, path)}")
+    return replace(picture, stretches=stretches)
 
 
 def _still(path: Path, keys: Sequence[MarkKey]) -> MarkReading:

@@ -6,6 +6,7 @@ from watermark.detection import Detection
 from watermark.errors import TooShortError, TooSmallError, WatermarkError
 from watermark.key import KEY_IDS, MarkKey
 from watermark.lattice import LONGEST_ASPECT, SMALLEST_SIDE_PX
+from watermark.localise import MarkedStretch, locate_mark
 from watermark.payload import Payload
 from watermark.still_detector import detect_still
 from watermark.video_detector import detect_video
@@ -18,6 +19,7 @@ __all__ = [
     "AudioEmbedder",
     "Detection",
     "MarkKey",
+    "MarkedStretch",
     "Payload",
     "TooShortError",
     "TooSmallError",
@@ -26,4 +28,5 @@ __all__ = [
     "detect_audio",
     "detect_still",
     "detect_video",
+    "locate_mark",
 ]

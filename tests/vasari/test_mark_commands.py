@@ -94,6 +94,19 @@ def test_what_is_found_comes_with_release_key_and_proven_bound(marks: Lab) -> No
         assert reading["log10_false_positive"] <= -9
 
 
+def test_the_seconds_that_carry_the_mark_and_the_pose_are_told(marks: Lab, tmp_path: Path) -> None:
+    with Authority.open(marks.state) as authority:
+        key = authority.mark_key
+    plain = talking_head(170, side=256, seed=9)
+    mixed = torch.cat([marked_frames(plain[:85], key), plain[85:]]).flip(3)
+    picture = marks.json("mark", "detect", write(tmp_path / "cut_together.mp4", mixed, None))["picture"]
+    (segment,) = picture["segments"]
+    assert segment["start_s"] == pytest.approx(0, abs=0.2)
+    assert segment["end_s"] == pytest.approx(3.4, abs=0.35)
+    assert picture["pose"]["mirrored"] is True
+    assert picture["pose"]["shown"] == pytest.approx(1, abs=0.02)
+
+
 def test_a_still_says_how_much_less_its_silence_means(marks: Lab) -> None:
     result = marks.run("mark", "detect", marks.folder / "files" / "plain.webp")
     assert "that nothing is found says little" in result.stdout

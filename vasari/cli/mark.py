@@ -12,7 +12,7 @@ from vasari.plain_text import printable
 
 if TYPE_CHECKING:
     from vasari.mark_reading import FileMarks, MarkReading
-    from watermark import MarkKey
+    from watermark import Detection, MarkKey
 
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".aif", ".aiff"})
 COLOURS = {"found": "green", "none": "yellow", "corrupt": "red"}
@@ -157,7 +157,23 @@ def _reading_members(reading: "MarkReading") -> dict[str, Any]:
     }
     if detection.payload is not None:
         row |= {"manifest_id": f"{detection.payload.manifest_id:016x}", "key_id": detection.key_id}
+        row["segments"] = [{"start_s": round(s.start_s, 2), "end_s": round(s.end_s, 2)} for s in reading.stretches]
+        row["pose"] = _pose_members(detection)
     return row
+
+
+def _pose_members(detection: "Detection") -> dict[str, Any] | None:
+    """How the picture that was read lies in the original frame."""
+    pose = detection.pose
+    if pose is None:
+        return None
+    return {
+        "shown": round(pose.shown, 4),
+        "turned_deg": round(pose.turned_deg, 2),
+        "mirrored": pose.mirrored,
+        "stretch": round(pose.stretch, 4),
+        "speed": round(pose.speed, 4),
+    }
 
 
 def lines_of(marks: "FileMarks", active: int | None) -> list[str]:
@@ -183,4 +199,6 @@ def _said(reading: "MarkReading", active: int | None) -> str:
             f"release {detection.payload.manifest_id:016x}, key {detection.key_id}{retired}, "
             f"false positive at most {odds(detection.log10_false_positive)}, read from {detection.seconds_used:.1f} s"
         )
+    if reading.stretches:
+        words += ", in " + ", ".join(f"{s.start_s:.1f} to {s.end_s:.1f} s" for s in reading.stretches)
     return f"{words}; {reading.explanation}" if reading.explanation else words

@@ -2,6 +2,7 @@
 
     python -m benchmarks.renderer --data FOLDER [--prototypes FOLDER] [--tracks FOLDER]
     python -m benchmarks.renderer --data FOLDER --only controls --portraits 40
+    python -m benchmarks.renderer --only gpu        on a machine with an NVIDIA GPU: gpu_fps, needs no data
 
 FOLDER holds `rig/` (the full rig), `portraits/` (with index.csv) and `grid/` (clips with tracked motion); none ships
 here. Without it speed, background and bits are measured on the demo portrait. Writes benchmarks/results/renderer.json.

@@ -37,6 +37,8 @@ from generator.working_picture import CELL_PX, SIZE_PX, TEXTURE_PX, WorkingPictu
 MAX_YAW_DEG, MAX_PITCH_DEG, MAX_ROLL_DEG = 38.0, 25.0, 30.0
 CORNER = 0.17  # of an eye's width, the iris's centre comes no nearer to a corner
 EYE_RADIUS_CM = 1.5
+MUCOSA = np.array([180, 92, 82], np.float32)  # in plain light
+FLESH_OF_LIPS = np.array([0.70, 0.62, 0.62], np.float32)  # inner lips and tongue in the shade of the lips
 GAZE_DEAD_ZONE_DEG = np.array([8.0, 14.0])  # yaw, pitch: narrow eyes hide where the iris's centre is
 Array = NDArray[np.float32]
 ToTensor = Callable[[Array], Tensor]
@@ -264,10 +266,22 @@ def _mouth_state(
         lower_motion=as_tensor(jaw @ fit.rotation.T),
         axes=as_tensor(axes),
         cm_per_px=cm_per_px,
-        cavity=as_tensor((33 + colourful * (np.array([62, 22, 20], np.float32) - 33)) * light),
-        depth_tint=as_tensor(1 + colourful * np.array([-0.08, 0.15, 0.25], np.float32)),
+        flesh=as_tensor(_flesh(picture, work.landmarks, light, colourful)),
+        depth_tint=as_tensor(1 + colourful * np.array([0.0, 0.6, 0.9], np.float32)),
         own=None,
     )
+
+
+def _flesh(picture: Array, landmarks: Array, skin_light: Array, colourful: float) -> Array:
+    """[3] colour of inner lips and tongue: half the portrait's lips, half mucosa; lips may be painted."""
+    mouth = find_openings(landmarks)[2]
+    outline = np.concatenate([landmarks[list(LIPS_OUTER_UPPER)], landmarks[list(LIPS_OUTER_LOWER)][::-1]])
+    inner = fill(np.concatenate([mouth.upper, mouth.lower[::-1]]), SIZE_PX, 1.0, soft_px=2.0)
+    ring = (fill(outline[:, :2], SIZE_PX, 1.0) > 0.9) & (inner < 0.05)
+    mucosa = 110 + colourful * (MUCOSA - 110)
+    lips = np.median(picture[ring], axis=0) if ring.any() else mucosa * skin_light
+    darker = FLESH_OF_LIPS.mean() + colourful * (FLESH_OF_LIPS - FLESH_OF_LIPS.mean())
+    return np.asarray(darker * (lips + mucosa * skin_light) / 2, np.float32)
 
 
 def _enamel_light(picture: Array, mouth: Opening, skin_light: Array) -> Array:

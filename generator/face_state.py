@@ -52,7 +52,7 @@ class MouthState:
     lower_motion: Tensor  # [53, 3] cm
     axes: Tensor  # [2, 3] the sprites' right and down, camera space
     cm_per_px: float
-    cavity: Tensor  # [3] colour 0..255
+    flesh: Tensor  # [3] colour 0..255 of inner lips and tongue
     depth_tint: Tensor  # [3] exponents: light between the lips reddens with depth, but not on a grey picture
     own: Tensor | None  # [5, H, W] texels over the mouth's opening: the portrait's own upper teeth, premultiplied
     # colour and alpha, and where it shows none; None where its lips are closed

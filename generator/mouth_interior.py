@@ -1,4 +1,8 @@
-"""What shows between the lips: a dark cavity, lower teeth with the jaw, upper teeth with the head."""
+"""What shows between the lips: inner lips and tongue, lower teeth with the jaw, upper teeth with the head.
+
+Between the lips of talking people it is seldom black: measured on six GRID talkers, a slit has 0.6 to 0.7 of the red
+and 0.5 to 0.6 of the green and blue of the lips, and an opening of a tenth of the face's width about 0.75 of the red.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from generator.head_motion import HeadMotion, move_points
 from generator.warp import pixel_centres
 from generator.working_picture import CELL_PX
 
+TEETH_DARKEST, OWN_DARKEST = 0.35, 0.75  # light on teeth in the narrowest gap; the portrait's own were seen in one
+
 
 def draw_mouth(
     face: FaceState, weights: Tensor, motion: HeadMotion, window: tuple[int, int, int, int], opening: Tensor
@@ -19,18 +25,27 @@ def draw_mouth(
     mouth = face.mouth_interior
     target = pixel_centres(window, opening.device)
     shade = _occlusion(opening)
-    picture = mouth.cavity[:, None, None] * (0.35 + 0.65 * shade)
-    light = shade ** mouth.depth_tint[:, None, None]
+    picture = mouth.flesh[:, None, None] * _depth(opening)
+    light = (TEETH_DARKEST + (1 - TEETH_DARKEST) * shade) ** mouth.depth_tint[:, None, None]
     lower_cm = mouth.lower_cm + weights @ mouth.lower_motion
     lower = _place(mouth.lower_teeth, lower_cm, mouth.axes, mouth.cm_per_px, motion, target)
     upper = _place(mouth.upper_teeth, mouth.upper_cm, mouth.axes, mouth.cm_per_px, motion, target)
+    lower, upper = lower * shade, upper * shade  # in a narrow gap teeth blend with the wet lips around them
     picture = picture * (1 - lower[3]) + lower[:3] * light * 0.80
     if mouth.own is None:
         return picture * (1 - upper[3]) + upper[:3] * light
     own = _place_own(face.mouth, mouth, motion, target)
     upper = upper * (1 - own[4])
     picture = picture * (1 - upper[3]) + upper[:3] * light
-    return picture * (1 - own[3]) + own[:3] * light.sqrt()
+    return picture * (1 - own[3]) + own[:3] * (OWN_DARKEST + (1 - OWN_DARKEST) * shade)
+
+
+def _depth(opening: Tensor) -> Tensor:
+    """[h, w] 0..1: light on inner lips and tongue. Little is lost while the mouth is a slit; the deep of a wide open
+    mouth is dark, most under the upper lip."""
+    wide, near = _box_mean(opening, 14), _box_mean(opening, 3)
+    under_lip = F.pad(near, (0, 0, 3, 0))[: near.shape[0]]
+    return (0.80 + 0.20 * under_lip) * (1.05 - 0.55 * wide)
 
 
 def _occlusion(opening: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from media import PcmFormat
 from policy.authority import Authority, EventReceipt
+from policy.broker_folder import open_broker
+from policy.broker_service import serve_broker
 from policy.canonical import sha256_hex
 from policy.consent_ceremony import ConsentProposal
 from policy.consent_record import ConsentTerms
@@ -21,6 +23,7 @@ from policy.errors import (
     UnknownTokenError,
 )
 from policy.gate import Gate
+from policy.key_ring import KeyRing, Role
 from policy.keys import public_jwk, read_private_key, thumbprint, write_private_key
 from policy.live_recording import live_recording
 from policy.mark_keys import StoredMarkKey
@@ -63,6 +66,7 @@ __all__ = [
     "GrantError",
     "IssuedToken",
     "KeyFileError",
+    "KeyRing",
     "LiveInput",
     "OutputError",
     "PcmFormat",
@@ -73,6 +77,7 @@ __all__ = [
     "ReleasePipeline",
     "RelyingParty",
     "Replay",
+    "Role",
     "SealError",
     "SiteLimits",
     "SitePolicy",
@@ -86,6 +91,7 @@ __all__ = [
     "UnknownTokenError",
     "hand_on",
     "live_recording",
+    "open_broker",
     "public_jwk",
     "read_cases",
     "read_private_key",
@@ -93,6 +99,7 @@ __all__ = [
     "run_cases",
     "script_digest",
     "seal_weights",
+    "serve_broker",
     "sha256_hex",
     "sign_request",
     "thumbprint",

@@ -24,6 +24,9 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from policy.broker import KeyBroker
+from policy.broker_folder import BrokerSettings, RecordingClient, broker_address, split_broker
+from policy.broker_service import ReleasesKeys
+from policy.canonical import b64url
 from policy.clock import Clock, utc_now
 from policy.consent_ceremony import ConsentProposal
 from policy.consent_record import ConsentTerms, with_events
@@ -32,7 +35,9 @@ from policy.errors import StateError
 from policy.facts import GateIdentity
 from policy.gate import Gate, GateKeys
 from policy.grant import GrantClaims
-from policy.keys import read_private_key, read_secret, thumbprint
+from policy.key_change import rotate_claim_key, rotate_kek
+from policy.key_ring import KEPT_AFTER_ROTATION, SIGNING_ROLES, KeyRing, Role
+from policy.keys import read_secret, thumbprint
 from policy.mark_keys import StoredMarkKey, read_mark_keys, rotate_mark_key
 from policy.media_facts import MediaFacts, inspect_media
 from policy.registry import IssuedToken, Kind, Registry
@@ -40,7 +45,6 @@ from policy.replay import Replay, replay
 from policy.seal import read_sealed_header
 from policy.site_policy import SITE_FILE, SitePolicy, read_site_policy
 from policy.state_folder import (
-    ROLES,
     SHIPPED_RELEASE_KEY,
     SHIPPED_WEIGHTS,
     AuthorityRecord,
@@ -53,7 +57,7 @@ from policy.stores import GateStores
 from policy.subject_device import Credential, SubjectDevice
 from policy.uses import ConsentUse
 from policy.webauthn import Assertion
-from provenance import ManifestRepository, SigningIdentity, TransparencyLog, TrustAnchors, verify_log_proof
+from provenance import ManifestRepository, SigningIdentity, TransparencyLog, TrustAnchors, read_places, verify_log_proof
 from watermark import MarkKey
 
 
@@ -81,10 +85,12 @@ class Authority:
             accreditation_id=record.accreditation_id,
             model_digest=record.model_digest,
         )
-        self._keys = {role: read_private_key(folder / "keys" / f"{role}.pem") for role in ROLES}
+        self.key_ring = KeyRing.read(folder)
+        self._keys = {role: self.key_ring.signing_key(role) for role in SIGNING_ROLES}
         self.mark_keys = tuple(one.key for one in read_mark_keys(folder / "keys"))
-        self.log = TransparencyLog(folder / "log.sqlite", origin=record.log_origin, signer=self._keys["log"])
-        self.repository = ManifestRepository(folder / "repository.sqlite")
+        places = read_places(folder)
+        self.log = TransparencyLog(places["log"], origin=record.log_origin, signer=self._keys["log"])
+        self.repository = ManifestRepository(places["repository"])
         self.registry = Registry(
             folder,
             identity=self.identity,
@@ -261,17 +267,51 @@ class Authority:
         index, proof = self.stores.events.append_proven(entry)
         return EventReceipt("mark_key.rotated", index, entry.sha256, proof)
 
+    # Keys of the roles
+
+    def move_key(self, role: Role, uri: str) -> EventReceipt:
+        """Use the same key at another place from now on; logged. Raises KeyFileError when another key lies there."""
+        self.key_ring = self.key_ring.moved(role, uri)
+        return self._key_event("key.moved", role)
+
+    def protect_key(self, role: Role, passphrase: bytes, *, passphrase_file: Path | None = None) -> EventReceipt:
+        """Encrypt a key's file; logged."""
+        self.key_ring = self.key_ring.protected(role, passphrase, passphrase_file=passphrase_file)
+        return self._key_event("key.protected", role)
+
+    def rotate_key(self, role: Role, uri: str | None = None) -> EventReceipt:
+        """A new key for a role, from `uri` or made here; logged. Takes effect when the folder is opened next."""
+        if role == "kek" and broker_address(self.folder) is not None:
+            raise StateError(f"{self.folder}: its key broker has a folder of its own; the key lies there")
+        if role == "kek":
+            self.key_ring = rotate_kek(self.folder, self.key_ring, uri)
+        elif role == "claim":
+            self.key_ring = rotate_claim_key(self.folder, self.key_ring, uri, now=self.clock())
+        else:
+            self.key_ring = self.key_ring.rotated(role, uri, self.clock())
+        return self._key_event("key.rotated", role)
+
+    def revoke_key(self, role: Role, kid: str) -> EventReceipt:
+        """Take nothing any more that a retired key signed; logged. Takes effect when the folder is opened next."""
+        self.key_ring = self.key_ring.revoked(role, kid, self.clock())
+        return self._key_event("key.revoked", role, kid)
+
+    def _key_event(self, event: str, role: Role, kid: str = "") -> EventReceipt:
+        entry = self.stores.events.prepare(event, {"role": role, "kid": kid}, now=self.clock())
+        index, proof = self.stores.events.append_proven(entry)
+        return EventReceipt(event, index, entry.sha256, proof)
+
     # The gate and what belongs to it
 
     def gate(self, *, inspect: Callable[[bytes, bytes], MediaFacts] = inspect_media) -> Gate:
         """The gate of this folder."""
-        registry, accreditation = (self._keys[role].public_key() for role in ("registry", "accreditation"))
+        registry, accreditation = (self.key_ring.trusted(role, self._keys[role]) for role in KEPT_AFTER_ROTATION)
         return Gate(
             identity=self.identity,
             keys=GateKeys(
                 gate=self._keys["gate"],
-                registry={thumbprint(registry): registry},
-                accreditation={thumbprint(accreditation): accreditation},
+                registry=registry,
+                accreditation=accreditation,
             ),
             site=self.site,
             stores=self.stores,
@@ -281,17 +321,20 @@ class Authority:
         )
 
     @cached_property
-    def broker(self) -> KeyBroker:
-        """The key broker of this folder."""
+    def broker(self) -> ReleasesKeys:
+        """The key broker: of this folder, or the process that `vasari broker split` moved it to."""
+
+        def record_release(grant: GrantClaims) -> None:
+            detail = {"grant": grant.jti, "decision": grant.decision, "model": grant.model}
+            self.stores.events.record("key.released", detail, now=self.clock())
+
+        if (address := broker_address(self.folder)) is not None:
+            return RecordingClient(address, gate_key=self.gate_public_key, record_release=record_release)
 
         def check_proof(proof_text: str, entry: bytes) -> int:
             origin, key = self.record.log_origin, self.log_public_key
             index: int = verify_log_proof(proof_text, entry, origin=origin, public_key=key).index
             return index
-
-        def record_release(grant: GrantClaims) -> None:
-            detail = {"grant": grant.jti, "decision": grant.decision, "model": grant.model}
-            self.stores.events.record("key.released", detail, now=self.clock())
 
         return KeyBroker(
             vault=vault_of(self.folder),
@@ -302,6 +345,19 @@ class Authority:
             record_release=record_release,
             clock=self.clock,
         )
+
+    def split_broker(self, folder: Path, address: str) -> EventReceipt:
+        """Give the broker a folder of its own, for a process of its own at `address`; logged."""
+        settings = BrokerSettings(
+            gate_id=self.identity.gate_id,
+            gate_key=b64url(self.gate_public_key.public_bytes_raw()),
+            log_origin=self.record.log_origin,
+            log_key=b64url(self.log_public_key.public_bytes_raw()),
+        )
+        self.broker.close()
+        del self.broker
+        split_broker(self.folder, folder, settings, address)
+        return self._key_event("broker.split", "kek")
 
     @property
     def log_public_key(self) -> Ed25519PublicKey:
@@ -316,7 +372,7 @@ class Authority:
     @property
     def signing_identity(self) -> SigningIdentity:
         """Signs clips."""
-        return SigningIdentity.from_folder(self.folder / "pki")
+        return SigningIdentity.from_folder(self.folder / "pki", claim_key=self.key_ring.claim_key())
 
     @property
     def trust_anchors(self) -> TrustAnchors:

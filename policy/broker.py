@@ -8,7 +8,6 @@ text for the worker's ephemeral X25519 key named in the grant.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from policy import strict_jws
 from policy.canonical import b64url, b64url_decode, canonical_json, sha256_hex, strict_json_object
@@ -25,10 +23,10 @@ from policy.clock import Clock
 from policy.errors import GrantError, KeyFileError, TokenError
 from policy.gate_database import open_database, transaction
 from policy.grant import GrantClaims, verify_grant
+from policy.kek import KeyEncryptionKey
 from policy.keys import read_secret, thumbprint, write_secret
 from policy.locked_memory import LockedBuffer, wipe_bytes
 
-TAG_BYTES = 16
 KEY_INFO = b"vasari content key v1\x00"
 SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
@@ -41,17 +39,15 @@ CheckProof = Callable[[str, bytes], int]
 
 @dataclass(frozen=True)
 class KeyVault:
-    """Content keys, each wrapped under the key-encryption key of `kek_path`, in one JSON file."""
+    """Content keys, each wrapped under a key-encryption key, in one JSON file."""
 
-    kek_path: Path
+    kek: KeyEncryptionKey
     keys_path: Path
 
     def store(self, model_digest: str, content_key: bytes) -> None:
         """Wrap and keep a content key; replaces an older one of the same model."""
         wrapped = self._read()
-        nonce = secrets.token_bytes(12)
-        sealed = AESGCM(read_secret(self.kek_path)).encrypt(nonce, content_key, model_digest.encode())
-        wrapped[model_digest] = b64url(nonce + sealed)
+        wrapped[model_digest] = b64url(self.kek.wrap(content_key, context=model_digest.encode()))
         write_secret(self.keys_path, canonical_json(wrapped), overwrite=True)
 
     def unwrap(self, model_digest: str) -> LockedBuffer:
@@ -60,13 +56,20 @@ class KeyVault:
         if wrapped is None:
             raise KeyFileError(f"{self.keys_path}: holds no key for model {model_digest}")
         try:
-            data, kek = b64url_decode(wrapped), read_secret(self.kek_path)
-            key = LockedBuffer(len(data) - 12 - TAG_BYTES)
-            AESGCM(kek).decrypt_into(data[:12], data[12:], model_digest.encode(), key.view)
-            wipe_bytes(kek)
-            return key
-        except (InvalidTag, ValueError, TypeError) as error:
-            raise KeyFileError(f"{self.keys_path}: the key of {model_digest} does not unwrap") from error
+            return self.kek.unwrap(b64url_decode(wrapped), context=model_digest.encode())
+        except (KeyFileError, ValueError, TypeError) as error:
+            raise KeyFileError(f"{self.keys_path}: the key of {model_digest} does not unwrap: {error}") from error
+
+    def rewrap(self, kek: KeyEncryptionKey) -> KeyVault:
+        """All content keys under another key-encryption key, or none: then raises KeyFileError."""
+        wrapped = {}
+        for model_digest in self._read():
+            with self.unwrap(model_digest) as key:
+                plain = bytes(key.view)
+            wrapped[model_digest] = b64url(kek.wrap(plain, context=model_digest.encode()))
+            wipe_bytes(plain)
+        write_secret(self.keys_path, canonical_json(wrapped), overwrite=True)
+        return KeyVault(kek, self.keys_path)
 
     def _read(self) -> dict[str, str]:
         if not self.keys_path.exists():

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from policy import (
+    cedar_overlay,
     consent_rules,
     consent_token,
     delegation_token,
@@ -20,6 +21,7 @@ from policy import (
     time_rules,
     webauthn,
 )
+from policy.cedar_overlay import judge_overlay, known
 from policy.decision import Denial
 from policy.facts import Facts
 from policy.rule import Rule, judge
@@ -27,15 +29,18 @@ from policy.rule import Rule, judge
 RULES: tuple[Rule, ...] = (*consent_rules.RULES, *request_rules.RULES, *site_rules.RULES)
 
 JUDGING = (
-    consent_rules, consent_token, delegation_token, proof_of_possession, request, request_rules, rule, site_rules,
-    statement, strict_jws, time_rules, webauthn,
+    cedar_overlay, consent_rules, consent_token, delegation_token, proof_of_possession, request, request_rules, rule,
+    site_rules, statement, strict_jws, time_rules, webauthn,
 )  # fmt: skip
 """The modules whose code decides; a change in any of them is another rule set."""
 
 
 def evaluate(facts: Facts) -> tuple[Denial, ...]:
     """All denials, missing facts first, then rules in their order; empty means allowed."""
-    return judge(facts, RULES)
+    denials = judge(facts, RULES)
+    if facts.site is not None and facts.site.cedar and (not denials or known(facts)):
+        denials += judge_overlay(facts.site.cedar, facts)  # it adds refusals, and takes none away
+    return denials
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from policy import cedar_overlay
 from policy.canonical import canonical_json, sha256_hex, strict_json_object
 from policy.claims import Strict, parse_claims
 from policy.consent_token import PURPOSES, Purpose
@@ -19,8 +20,9 @@ from policy.errors import StateError, TokenError
 from policy.keys import read_secret
 from policy.webauthn import RelyingParty
 
-SITE_FILE = "site.json"
+SITE_FILE, CEDAR_FILE = "site.json", "site.cedar"
 MAX_SITE_BYTES = 64 * 1024
+MAX_CEDAR = 32 * 1024
 
 Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]*$")]
 
@@ -41,7 +43,10 @@ class SiteLimits(Strict):
 
 
 class SitePolicy(Strict):
-    """The whole file. `appeal` and `contact` are shown to whoever is refused or depicted."""
+    """The whole file. `appeal` and `contact` are shown to whoever is refused or depicted.
+
+    `cedar`: the site's Cedar policies (`policy/cedar_overlay.py`), kept beside this file as `site.cedar`.
+    """
 
     schema_version: Literal[1] = 1
     controller: Line = ""
@@ -51,6 +56,7 @@ class SitePolicy(Strict):
     retention_days: Annotated[int, Field(ge=1, le=36_500)] = 3 * 365
     relying_party: RelyingParty = RelyingParty(id="localhost", origins=["http://localhost"])
     limits: SiteLimits = SiteLimits()
+    cedar: Annotated[str, StringConstraints(max_length=MAX_CEDAR)] = ""
 
     @property
     def appeals_to(self) -> str:
@@ -71,15 +77,35 @@ class SitePolicy(Strict):
 
 
 def read_site_policy(path: Path) -> SitePolicy:
-    """Read `site.json`; raises StateError for a missing, damaged or unknown one, KeyFileError when others can read."""
+    """Read `site.json`, and `site.cedar` beside it if there is one.
+
+    Raises StateError for a missing, damaged or unknown one, or policies that don't fit; KeyFileError when others can
+    read.
+    """
     if not path.exists():
         raise StateError(f"{path}: missing; without it nothing is allowed. Put it back, or run `vasari init` elsewhere")
     data = read_secret(path)
     try:
         if len(data) > MAX_SITE_BYTES:
             raise ValueError(f"{len(data)} bytes, at most {MAX_SITE_BYTES} are read")
-        return parse_claims(SitePolicy, strict_json_object(data))
+        site = parse_claims(SitePolicy, strict_json_object(data))
+        return _with_cedar(site, path.with_name(CEDAR_FILE))
     except TokenError as error:
         raise StateError(f"{path}: not as expected: {error.fact}") from error
     except ValueError as error:
         raise StateError(f"{path}: not one JSON object: {error}") from error
+
+
+def _with_cedar(site: SitePolicy, path: Path) -> SitePolicy:
+    if not path.exists() and not site.cedar:
+        return site
+    if path.exists() and site.cedar:
+        raise ValueError(f"policies stand in the member cedar and in {path}; keep one of them")
+    text = site.cedar or read_secret(path).decode()
+    if len(text) > MAX_CEDAR:
+        raise ValueError(f"{path}: {len(text)} characters, at most {MAX_CEDAR} are read")
+    try:
+        cedar_overlay.check_policies(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return site.model_copy(update={"cedar": text})

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from policy.broker import KeyVault
 from policy.canonical import canonical_json, strict_json_object
 from policy.errors import SealError, StateError
+from policy.key_ring import KeyRing
 from policy.keys import thumbprint, write_private_key, write_secret
 from policy.mark_keys import create_mark_key
 from policy.seal import CONTENT_KEY_BYTES, open_sealed, read_sealed_header
@@ -87,7 +88,7 @@ def read_state(folder: Path) -> AuthorityRecord:
 
 def vault_of(folder: Path) -> KeyVault:
     """The wrapped content keys of a state folder."""
-    return KeyVault(kek_path=folder / "keys" / "broker.kek", keys_path=folder / "content-keys.json")
+    return KeyVault(kek=KeyRing.read(folder).kek(), keys_path=folder / "content-keys.json")
 
 
 def read_release_key(path: Path) -> bytes:

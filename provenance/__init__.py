@@ -1,7 +1,7 @@
 """Where a clip comes from: C2PA signing, two-engine verification, manifest repository, transparency log."""
 
 from provenance.archive import RESERVED as RESERVED_ALGORITHMS
-from provenance.archive import ArchivedManifest, ManifestArchive, SqliteArchive
+from provenance.archive import ArchivedManifest, ManifestArchive
 from provenance.certificate_request import install_chain as install_certificate_chain
 from provenance.certificate_request import make_request as make_certificate_request
 from provenance.certificate_rules import RULES as CERTIFICATE_RULES
@@ -23,8 +23,10 @@ from provenance.clip_fingerprint import (
 )
 from provenance.cosignature import format_witness_key, parse_witness_key, verify_cosignatures
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, SourceStep, UncoveredBytes
+from provenance.database import Place, read_places
 from provenance.errors import (
     CertificateError,
+    KeySourceError,
     LogError,
     ProofError,
     ProvenanceError,
@@ -33,9 +35,11 @@ from provenance.errors import (
     SigningError,
     TimeStampError,
 )
+from provenance.key_uri import encrypted_pem, open_signing_key
 from provenance.log_export import verify_log_export
 from provenance.log_key import format_log_key, parse_log_key
 from provenance.manifest import SOFT_BINDING_ALGORITHM, ClipManifest, Ingredient
+from provenance.pkcs11_key import HsmSecretKey
 from provenance.pki import CERTIFICATES as PKI_CERTIFICATES
 from provenance.pki import (
     REVOCATION_LISTS,
@@ -78,10 +82,13 @@ __all__ = [
     "CredentialsReport",
     "EngineVerdict",
     "Finding",
+    "HsmSecretKey",
     "Ingredient",
+    "KeySourceError",
     "LogError",
     "ManifestArchive",
     "ManifestRepository",
+    "Place",
     "ProofError",
     "ProvenanceError",
     "RepositoryError",
@@ -90,7 +97,6 @@ __all__ = [
     "SigningIdentity",
     "SoftBinding",
     "SourceStep",
-    "SqliteArchive",
     "StoredManifest",
     "StoredManifestFacts",
     "StreamPlace",
@@ -105,6 +111,7 @@ __all__ = [
     "clip_fingerprint",
     "create_pki",
     "decode_base64",
+    "encrypted_pem",
     "export_tiles",
     "fingerprint_distance",
     "fingerprint_duration_s",
@@ -119,9 +126,11 @@ __all__ = [
     "lint_time_stamping_certificate",
     "load_revocation_lists",
     "make_certificate_request",
+    "open_signing_key",
     "parse_log_key",
     "parse_witness_key",
     "read_chain",
+    "read_places",
     "read_stored_manifest",
     "renew_claim_signing",
     "renew_revocation_lists",

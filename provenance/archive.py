@@ -1,7 +1,6 @@
 """The manifests that a resolution service holds, and the soft bindings that lead to them.
 
-`ManifestArchive` is what the service needs; `SqliteArchive` keeps it in one file. Another database implements the same
-protocol. Three rules keep an archive from being poisoned:
+Three rules keep an archive from being poisoned:
 
 * a binding is stored only for a manifest whose own signed soft-binding assertion holds that value under that algorithm:
   nobody can lead others' marks to their manifest;
@@ -9,17 +8,13 @@ protocol. Three rules keep an archive from being poisoned:
 * a manifest belongs to the client that stored it; nobody else deletes it or binds to it.
 """
 
-import sqlite3
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Protocol
 
+from provenance.database import Place, Rows, Schema, open_store
 from provenance.errors import RepositoryError
 from provenance.manifest import SOFT_BINDING_ALGORITHM
-from provenance.sqlite_file import open_database
 
 RESERVED = (SOFT_BINDING_ALGORITHM,)
 MAX_BINDING_BYTES = 1024
@@ -36,39 +31,7 @@ class ArchivedManifest:
     stored_at: datetime
 
 
-class ManifestArchive(Protocol):
-    """What a database must do for the resolution service. All methods raise RepositoryError when the database fails."""
-
-    def put(self, manifest: ArchivedManifest) -> bool:
-        """Store it; False when the owner stored the same before. RepositoryError when the id is taken by another."""
-        ...
-
-    def get(self, manifest_id: str) -> ArchivedManifest | None:
-        """The manifest, or None when there is none or it was deleted."""
-        ...
-
-    def delete(self, manifest_id: str) -> bool:
-        """Forget a manifest with its bindings; False when there is none. Its id stays taken."""
-        ...
-
-    def bind(self, algorithm: str, value: bytes, manifest_id: str) -> None:
-        """Lead `value` to the manifest."""
-        ...
-
-    def find(self, algorithm: str, value: bytes, limit: int) -> Sequence[str]:
-        """Ids of the manifests that `value` leads to, oldest first."""
-        ...
-
-    def add_receipt(self, manifest_id: str, receipt: str) -> None:
-        """Keep a receipt."""
-        ...
-
-    def receipts(self, manifest_id: str) -> Sequence[str]:
-        """The receipts of a manifest, oldest first."""
-        ...
-
-
-_SCHEMA = """
+_SQLITE = """
 CREATE TABLE manifests (
     manifest_id TEXT PRIMARY KEY, store BLOB, owner TEXT NOT NULL, stored_at TEXT NOT NULL) STRICT;
 CREATE TABLE bindings (
@@ -77,15 +40,27 @@ CREATE TABLE bindings (
 CREATE TABLE receipts (number INTEGER PRIMARY KEY, manifest_id TEXT NOT NULL, receipt TEXT NOT NULL) STRICT;
 CREATE INDEX receipts_by_manifest ON receipts (manifest_id);
 """
+_POSTGRESQL = """
+CREATE TABLE manifests (manifest_id TEXT PRIMARY KEY, store BYTEA, owner TEXT NOT NULL, stored_at TEXT NOT NULL);
+CREATE TABLE bindings (
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, algorithm TEXT NOT NULL, value BYTEA NOT NULL,
+    manifest_id TEXT NOT NULL, UNIQUE (algorithm, value, manifest_id));
+CREATE TABLE receipts (
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, manifest_id TEXT NOT NULL, receipt TEXT NOT NULL);
+CREATE INDEX receipts_by_manifest ON receipts (manifest_id);
+"""
+_SCHEMA = Schema("archive", 1, _SQLITE, _POSTGRESQL)
 
 
-class SqliteArchive:
-    """A `ManifestArchive` in the SQLite file `path` (made 0600 if missing); safe for threads and processes."""
+class ManifestArchive:
+    """An archive in the SQLite file `place` (made 0600 if missing) or in PostgreSQL; safe for threads and processes.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    All methods raise RepositoryError when the database fails.
+    """
+
+    def __init__(self, place: Place) -> None:
         self._lock = threading.Lock()
-        self._database = open_database(path, _SCHEMA, version=1, error=RepositoryError)
+        self._database = open_store(place, _SCHEMA, error=RepositoryError)
 
     def close(self) -> None:
         """Close the database file."""
@@ -93,9 +68,9 @@ class SqliteArchive:
             self._database.close()
 
     def put(self, manifest: ArchivedManifest) -> bool:
-        """See `ManifestArchive`."""
+        """Store it; False when the owner stored the same before. RepositoryError when the id is taken by another."""
         row = (manifest.manifest_id, manifest.store, manifest.owner, manifest.stored_at.astimezone(UTC).isoformat())
-        if self._run("INSERT OR IGNORE INTO manifests VALUES (?, ?, ?, ?)", row).rowcount:
+        if self._run("INSERT INTO manifests VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row).rowcount:
             return True
         kept = self.get(manifest.manifest_id)
         if kept is None or (kept.store, kept.owner) != (manifest.store, manifest.owner):
@@ -103,14 +78,14 @@ class SqliteArchive:
         return False
 
     def get(self, manifest_id: str) -> ArchivedManifest | None:
-        """See `ManifestArchive`."""
+        """The manifest, or None when there is none or it was deleted."""
         row = self._run("SELECT * FROM manifests WHERE manifest_id = ?", (manifest_id,)).fetchone()
         if row is None or row[1] is None:
             return None
         return ArchivedManifest(row[0], bytes(row[1]), row[2], datetime.fromisoformat(row[3]))
 
     def delete(self, manifest_id: str) -> bool:
-        """See `ManifestArchive`."""
+        """Forget a manifest with its bindings; False when there is none. Its id stays taken."""
         gone = self._run(
             "UPDATE manifests SET store = NULL WHERE manifest_id = ? AND store IS NOT NULL", (manifest_id,)
         ).rowcount
@@ -118,14 +93,14 @@ class SqliteArchive:
         return bool(gone)
 
     def bind(self, algorithm: str, value: bytes, manifest_id: str) -> None:
-        """See `ManifestArchive`."""
+        """Lead `value` to the manifest."""
         self._run(
-            "INSERT OR IGNORE INTO bindings (algorithm, value, manifest_id) VALUES (?, ?, ?)",
+            "INSERT INTO bindings (algorithm, value, manifest_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             (algorithm, value, manifest_id),
         )
 
     def find(self, algorithm: str, value: bytes, limit: int) -> list[str]:
-        """See `ManifestArchive`."""
+        """Ids of the manifests that `value` leads to, oldest first."""
         rows = self._run(
             "SELECT manifest_id FROM bindings WHERE algorithm = ? AND value = ? ORDER BY number LIMIT ?",
             (algorithm, value, limit),
@@ -133,19 +108,16 @@ class SqliteArchive:
         return [row[0] for row in rows.fetchall()]
 
     def add_receipt(self, manifest_id: str, receipt: str) -> None:
-        """See `ManifestArchive`."""
+        """Keep a receipt."""
         self._run("INSERT INTO receipts (manifest_id, receipt) VALUES (?, ?)", (manifest_id, receipt))
 
     def receipts(self, manifest_id: str) -> list[str]:
-        """See `ManifestArchive`."""
+        """The receipts of a manifest, oldest first."""
         rows = self._run(
             "SELECT receipt FROM receipts WHERE manifest_id = ? ORDER BY number LIMIT ?", (manifest_id, MAX_RECEIPTS)
         )
         return [row[0] for row in rows.fetchall()]
 
-    def _run(self, statement: str, values: tuple[object, ...]) -> sqlite3.Cursor:
+    def _run(self, statement: str, values: tuple[object, ...]) -> Rows:
         with self._lock:
-            try:
-                return self._database.execute(statement, values)
-            except sqlite3.Error as error:
-                raise RepositoryError(f"{self._path}: {error}") from error
+            return self._database.execute(statement, values)

@@ -31,3 +31,7 @@ class LogError(ProvenanceError):
 
 class ProofError(ProvenanceError):
     """A signed note, checkpoint or proof is malformed or does not hold."""
+
+
+class KeySourceError(ProvenanceError):
+    """A key can't be found, opened or used where its URI says; the original error is its cause."""

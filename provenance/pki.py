@@ -108,12 +108,12 @@ class SigningIdentity:
     anchors: TrustAnchors = field(repr=False)
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "SigningIdentity":
-        """Load what `create_pki` wrote.
+    def from_folder(cls, folder: Path, *, claim_key: _Key | None = None) -> "SigningIdentity":
+        """Load what `create_pki` wrote; `claim_key` stands in for the file where the key lies elsewhere.
 
         Raises CertificateError naming the file that is missing, damaged, or readable by others.
         """
-        chain_pem, key = _read_pair(folder, _CLAIM)
+        chain_pem, key = _read_pair(folder, _CLAIM, claim_key)
         time_chain_pem, time_key = _read_pair(folder, _TIME)
         time_chain = tuple(x509.load_pem_x509_certificates(time_chain_pem.encode()))
         return cls(
@@ -145,7 +145,9 @@ def create_pki(folder: Path, *, organisation: str, now: datetime, country: str =
     issuing_key = ec.generate_private_key(ec.SECP256R1())
     issuing = _make_issuing_ca(_name(country, organisation, "Claim Issuing CA"), issuing_key, root, root_key, start)
     claim_key = ec.generate_private_key(ec.SECP256R1())
-    claim = _make_claim_leaf(_name(country, organisation, "Claim Signing"), claim_key, issuing, issuing_key, start)
+    claim = _make_claim_leaf(
+        _name(country, organisation, "Claim Signing"), claim_key.public_key(), issuing, issuing_key, start
+    )
     time_root_key, time_root = _make_root(_name(country, organisation, "Time Root"), start, TIME_LEAF_DAYS + 10)
     time_key = ec.generate_private_key(ec.SECP256R1())
     time_leaf = _make_time_leaf(
@@ -168,8 +170,10 @@ def create_pki(folder: Path, *, organisation: str, now: datetime, country: str =
         _write_certificates(folder / f"{name}.pem", chain)
 
 
-def renew_claim_signing(folder: Path, *, now: datetime) -> None:
-    """Replace the claim-signing leaf by a new one with a new key, valid from `now` on for a year.
+def renew_claim_signing(folder: Path, *, now: datetime, public: ec.EllipticCurvePublicKey | None = None) -> None:
+    """Replace the claim-signing leaf by a new one, valid from `now` on for a year.
+
+    For a new key in a file, or for `public`, whose private half lies elsewhere; the old file is then deleted.
 
     Clips signed before stay valid through their time stamps. Raises CertificateError when the issuing CA has
     expired, the leaf came from an authority outside, or `folder` holds no PKI.
@@ -180,10 +184,14 @@ def renew_claim_signing(folder: Path, *, now: datetime) -> None:
         raise CertificateError(f"{folder / _CLAIM}.pem: issued outside; ask that authority again (`vasari pki csr`)")
     start = now.astimezone(UTC).replace(microsecond=0) - timedelta(minutes=5)
     key = ec.generate_private_key(ec.SECP256R1())
-    leaf = _make_claim_leaf(old.subject, key, issuing, read_key(folder / f"{_ISSUING}.key"), start)
+    issuing_key = read_key(folder / f"{_ISSUING}.key")
+    leaf = _make_claim_leaf(old.subject, public or key.public_key(), issuing, issuing_key, start)
     require_claim_chain([leaf, issuing], now=now)
-    write_key(folder / f"{_CLAIM}.key", key)
+    if public is None:
+        write_key(folder / f"{_CLAIM}.key", key)
     _write_certificates(folder / f"{_CLAIM}.pem", [leaf, issuing])
+    if public is not None:
+        (folder / f"{_CLAIM}.key").unlink(missing_ok=True)
 
 
 def anchor_keys(pem: str) -> set[str]:
@@ -208,16 +216,18 @@ def _name(country: str, organisation: str, role: str) -> x509.Name:
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, start: datetime, days: int) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, start: datetime, days: int
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 
@@ -243,7 +253,7 @@ def _authority_key(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
 
 def _make_root(name: x509.Name, start: datetime, days: int) -> tuple[_Key, x509.Certificate]:
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(name, name, key, start, days)
+    builder = _builder(name, name, key.public_key(), start, days)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     builder = builder.add_extension(key_usage(leaf=False), critical=True)
     return key, builder.sign(key, hashes.SHA256())
@@ -252,7 +262,7 @@ def _make_root(name: x509.Name, start: datetime, days: int) -> tuple[_Key, x509.
 def _make_issuing_ca(
     name: x509.Name, key: _Key, root: x509.Certificate, root_key: _Key, start: datetime
 ) -> x509.Certificate:
-    builder = _builder(name, root.subject, key, start, ISSUING_CA_DAYS)
+    builder = _builder(name, root.subject, key.public_key(), start, ISSUING_CA_DAYS)
     builder = builder.add_extension(_authority_key(root), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(key_usage(leaf=False), critical=True)
@@ -260,7 +270,7 @@ def _make_issuing_ca(
 
 
 def _make_claim_leaf(
-    name: x509.Name, key: _Key, issuer: x509.Certificate, issuer_key: _Key, start: datetime
+    name: x509.Name, key: ec.EllipticCurvePublicKey, issuer: x509.Certificate, issuer_key: _Key, start: datetime
 ) -> x509.Certificate:
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (_authority_key(issuer), False),
@@ -280,7 +290,7 @@ def _make_claim_leaf(
 def _make_time_leaf(
     name: x509.Name, key: _Key, issuer: x509.Certificate, issuer_key: _Key, start: datetime
 ) -> x509.Certificate:
-    builder = _builder(name, issuer.subject, key, start, TIME_LEAF_DAYS)
+    builder = _builder(name, issuer.subject, key.public_key(), start, TIME_LEAF_DAYS)
     builder = builder.add_extension(_authority_key(issuer), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(key_usage(leaf=True), critical=True)
@@ -302,9 +312,10 @@ def _write_certificates(path: Path, chain: Sequence[x509.Certificate]) -> None:
     write_whole(path, b"".join(c.public_bytes(Encoding.PEM) for c in chain), mode=0o644)
 
 
-def _read_pair(folder: Path, name: str) -> tuple[str, _Key]:
-    """A chain as PEM and the private key of its leaf, which must belong together."""
-    pem, key = _read_text(folder / f"{name}.pem"), read_key(folder / f"{name}.key")
+def _read_pair(folder: Path, name: str, key: _Key | None = None) -> tuple[str, _Key]:
+    """A chain as PEM and the private key of its leaf (from its file unless given), which must belong together."""
+    pem = _read_text(folder / f"{name}.pem")
+    key = key or read_key(folder / f"{name}.key")
     leaf = read_chain(folder, name)[0]
     if leaf.public_key() != key.public_key():
         raise CertificateError(

@@ -1,28 +1,23 @@
-"""Where manifests outlive their clips: SQLite, looked up by the number the watermark carries, insert-only."""
+"""Where manifests outlive their clips: a database, looked up by the number the watermark carries, insert-only."""
 
-import sqlite3
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 
 from provenance.clip_fingerprint import join_fingerprints
+from provenance.database import Place, Schema, open_store
 from provenance.errors import RepositoryError
-from provenance.sqlite_file import open_database
 
 MAX_MANIFEST_BYTES = 64 << 20
-_SCHEMA_VERSION = 1
-_SEGMENTS = (
-    """CREATE TABLE IF NOT EXISTS segments (
+_SEGMENTS = """
+CREATE TABLE IF NOT EXISTS segments (
     id INTEGER NOT NULL, number INTEGER NOT NULL CHECK (number > 0), store BLOB NOT NULL, clip_sha256 TEXT NOT NULL,
-    fingerprint BLOB NOT NULL, created_at TEXT NOT NULL, PRIMARY KEY (id, number)) STRICT""",
-    """CREATE TRIGGER IF NOT EXISTS segments_stay BEFORE UPDATE ON segments
-    BEGIN SELECT RAISE(ABORT, 'insert only'); END""",
-    """CREATE TRIGGER IF NOT EXISTS segments_keep BEFORE DELETE ON segments
-    BEGIN SELECT RAISE(ABORT, 'insert only'); END""",
-)
-_SCHEMA = """
+    fingerprint BLOB NOT NULL, created_at TEXT NOT NULL, PRIMARY KEY (id, number)) STRICT;
+CREATE TRIGGER IF NOT EXISTS segments_stay BEFORE UPDATE ON segments BEGIN SELECT RAISE(ABORT, 'insert only'); END;
+CREATE TRIGGER IF NOT EXISTS segments_keep BEFORE DELETE ON segments BEGIN SELECT RAISE(ABORT, 'insert only'); END;
+"""
+_SQLITE = """
 CREATE TABLE manifests (
     id INTEGER PRIMARY KEY, store BLOB NOT NULL, clip_sha256 TEXT NOT NULL, fingerprint BLOB NOT NULL,
     created_at TEXT NOT NULL) STRICT;
@@ -30,6 +25,19 @@ CREATE INDEX manifests_by_clip ON manifests (clip_sha256);
 CREATE TRIGGER manifests_stay BEFORE UPDATE ON manifests BEGIN SELECT RAISE(ABORT, 'insert only'); END;
 CREATE TRIGGER manifests_keep BEFORE DELETE ON manifests BEGIN SELECT RAISE(ABORT, 'insert only'); END;
 """
+_POSTGRESQL = """
+CREATE TABLE manifests (
+    id BIGINT PRIMARY KEY, store BYTEA NOT NULL, clip_sha256 TEXT NOT NULL, fingerprint BYTEA NOT NULL,
+    created_at TEXT NOT NULL);
+CREATE INDEX manifests_by_clip ON manifests (clip_sha256);
+CREATE TABLE segments (
+    id BIGINT NOT NULL, number BIGINT NOT NULL CHECK (number > 0), store BYTEA NOT NULL, clip_sha256 TEXT NOT NULL,
+    fingerprint BYTEA NOT NULL, created_at TEXT NOT NULL, PRIMARY KEY (id, number));
+CREATE FUNCTION insert_only() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''insert only''; END';
+CREATE TRIGGER manifests_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON manifests EXECUTE FUNCTION insert_only();
+CREATE TRIGGER segments_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON segments EXECUTE FUNCTION insert_only();
+"""
+_SCHEMA = Schema("repository", 2, _SQLITE + _SEGMENTS, _POSTGRESQL, upgrades=((1, _SEGMENTS),))
 
 
 @dataclass(frozen=True)
@@ -47,18 +55,11 @@ class StoredManifest:
 
 
 class ManifestRepository:
-    """Manifests in the SQLite file `path` (made 0600 if missing); safe for threads and processes."""
+    """Manifests in the SQLite file `place` (made 0600 if missing) or in PostgreSQL; safe for threads and processes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, place: Place) -> None:
         self._lock = threading.Lock()
-        self._database = open_database(path, _SCHEMA, version=_SCHEMA_VERSION, error=RepositoryError)
-        try:
-            for statement in _SEGMENTS:
-                self._database.execute(statement)
-        except sqlite3.Error as error:
-            self._database.close()
-            raise RepositoryError(f"{path}: {error}") from error
+        self._database = open_store(place, _SCHEMA, error=RepositoryError)
 
     def __enter__(self) -> "ManifestRepository":
         return self
@@ -95,16 +96,12 @@ class ManifestRepository:
             created_at.astimezone(UTC).isoformat(),
         )
         with self._lock:
-            try:
-                self._database.execute("INSERT INTO manifests VALUES (?, ?, ?, ?, ?)", row)
-            except sqlite3.IntegrityError as error:
-                kept = self._database.execute("SELECT * FROM manifests WHERE id = ?", row[:1]).fetchone()
-                if kept != row:
-                    raise RepositoryError(
-                        f"{self._path}: manifest id {manifest_id:016x} is taken by another release"
-                    ) from error
-            except sqlite3.Error as error:
-                raise RepositoryError(f"{self._path}: {error}") from error
+            insert = "INSERT INTO manifests VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+            if self._database.execute(insert, row).rowcount:
+                return
+            kept = self._database.execute("SELECT * FROM manifests WHERE id = ?", row[:1]).fetchone()
+        if kept is None or (kept[0], bytes(kept[1]), kept[2], bytes(kept[3]), kept[4]) != row:
+            raise RepositoryError(f"{self._database.name}: manifest id {manifest_id:016x} is taken by another release")
 
     def store_segment(
         self,
@@ -128,13 +125,12 @@ class ManifestRepository:
             if number == 1
             else "SELECT 1 FROM segments WHERE id = ? AND number = ?"
         )
+        insert = "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         with self._lock:
-            try:
-                if self._database.execute(before, (key, number - 1)).fetchone() is None:
-                    raise RepositoryError(f"{self._path}: stream {manifest_id:016x} has no segment {number - 1}")
-                self._database.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)", row)
-            except sqlite3.Error as error:
-                raise RepositoryError(f"{self._path}: segment {number} of {manifest_id:016x}: {error}") from error
+            if self._database.execute(before, (key, number - 1)).fetchone() is None:
+                raise RepositoryError(f"{self._database.name}: stream {manifest_id:016x} has no segment {number - 1}")
+            if not self._database.execute(insert, row).rowcount:
+                raise RepositoryError(f"{self._database.name}: segment {number} of {manifest_id:016x} is there already")
 
     def find(self, manifest_id: int) -> StoredManifest | None:
         """The release registered under this id, or None."""
@@ -147,29 +143,23 @@ class ManifestRepository:
     def fingerprints(self, limit: int) -> list[tuple[int, bytes]]:
         """Ids and fingerprints of the latest releases, at most `limit`."""
         with self._lock:
-            try:
-                rows = self._database.execute(
-                    "SELECT id, fingerprint FROM manifests ORDER BY created_at DESC LIMIT ?", (limit,)
-                ).fetchall()
-            except sqlite3.Error as error:
-                raise RepositoryError(f"{self._path}: {error}") from error
+            rows = self._database.execute(
+                "SELECT id, fingerprint FROM manifests ORDER BY created_at DESC LIMIT ?", (limit,)
+            ).fetchall()
         return [(row[0] % 2**64, bytes(row[1])) for row in rows]
 
     def _find(self, query: str, value: int | str) -> StoredManifest | None:
         with self._lock:
-            try:
-                row = self._database.execute(query, (value,)).fetchone()
-                later = "SELECT fingerprint FROM segments WHERE id = ? ORDER BY number"
-                more = [part for (part,) in self._database.execute(later, row[:1])] if row else []
-            except sqlite3.Error as error:
-                raise RepositoryError(f"{self._path}: {error}") from error
+            row = self._database.execute(query, (value,)).fetchone()
+            later = "SELECT fingerprint FROM segments WHERE id = ? ORDER BY number"
+            more = [bytes(part) for (part,) in self._database.execute(later, row[:1]).fetchall()] if row else []
         if row is None:
             return None
         return StoredManifest(
             manifest_id=row[0] % 2**64,
-            manifest_store=row[1],
+            manifest_store=bytes(row[1]),
             clip_sha256=row[2],
-            fingerprint=join_fingerprints([row[3], *more]) if more else row[3],
+            fingerprint=join_fingerprints([bytes(row[3]), *more]) if more else bytes(row[3]),
             created_at=datetime.fromisoformat(row[4]),
         )
 
@@ -182,7 +172,7 @@ def _check_row(manifest_store: bytes, clip_sha256: str) -> None:
 
 
 def _to_signed(manifest_id: int) -> int:
-    """SQLite integers are signed 64-bit; ids are unsigned 64-bit."""
+    """Both databases' integers are signed 64-bit; ids are unsigned 64-bit."""
     if not 0 <= manifest_id < 2**64:
         raise RepositoryError(f"manifest id: expected a 64-bit unsigned number, got {manifest_id}")
     return manifest_id - 2**64 if manifest_id >= 2**63 else manifest_id

@@ -1,17 +1,80 @@
-"""Opening a private SQLite file: mode 0600, write-ahead log, fully synchronous, schema version checked."""
+"""A private SQLite file: mode 0600, write-ahead log, fully synchronous, schema version checked."""
 
 import os
 import sqlite3
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from provenance.errors import ProvenanceError
 
 BUSY_TIMEOUT_S = 60.0
+_PAGES_BEFORE_CHECKPOINT = 10_000  # of the write-ahead log: large groups are copied into the database file later
 
 
-def open_database(path: Path, schema: str, *, version: int, error: type[ProvenanceError]) -> sqlite3.Connection:
-    """Open `path`, making it with `schema` when it is missing or empty.
+class SqliteDatabase:
+    """A `provenance.database.Database` in one file; each store holds its own lock around its statements."""
+
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        *,
+        version: int,
+        error: type[ProvenanceError],
+        upgrades: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
+        self._path, self._error = path, error
+        self._connection = open_database(path, schema, version=version, error=error, upgrades=upgrades)
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_BEFORE_CHECKPOINT}")
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return str(self._path)
+
+    def execute(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """See `Database`."""
+        try:
+            return self._connection.execute(statement, values)  # type: ignore[arg-type]
+        except sqlite3.Error as cause:
+            raise self._error(f"{self._path}: {cause}") from cause
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """See `Database`."""
+        try:
+            self._connection.executemany(statement, rows)  # type: ignore[arg-type]
+        except sqlite3.Error as cause:
+            raise self._error(f"{self._path}: {cause}") from cause
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """See `Database`."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """See `Database`."""
+        self._connection.close()
+
+
+def open_database(
+    path: Path,
+    schema: str,
+    *,
+    version: int,
+    error: type[ProvenanceError],
+    upgrades: Mapping[int, str] = MappingProxyType({}),
+) -> sqlite3.Connection:
+    """Open `path`, making it with `schema` when it is missing or empty, or leading it up from an older version.
 
     Raises `error` when the file is damaged or of another schema version. Transactions are explicit.
     """
@@ -21,7 +84,7 @@ def open_database(path: Path, schema: str, *, version: int, error: type[Provenan
         _use_write_ahead_log(database)
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA trusted_schema = OFF")
-        found = _make_schema_once(database, schema, version)
+        found = _make_schema_once(database, schema, version, upgrades)
     except sqlite3.Error as cause:
         database.close()
         raise error(f"{path}: expected a SQLite database of this program, got: {cause}") from cause
@@ -45,14 +108,17 @@ def _use_write_ahead_log(database: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _make_schema_once(database: sqlite3.Connection, schema: str, version: int) -> int:
+def _make_schema_once(database: sqlite3.Connection, schema: str, version: int, upgrades: Mapping[int, str]) -> int:
     database.execute("BEGIN IMMEDIATE")
     found = int(database.execute("PRAGMA user_version").fetchone()[0])
-    if found == 0:
-        for statement in _statements(schema):
+    steps = (
+        [(version, schema)] if found == 0 else [(n + 1, upgrades[n]) for n in range(found, version) if n in upgrades]
+    )
+    for reached, script in steps:
+        for statement in _statements(script):
             database.execute(statement)
-        database.execute(f"PRAGMA user_version = {int(version)}")
-        found = version
+        database.execute(f"PRAGMA user_version = {int(reached)}")
+        found = reached
     database.execute("COMMIT")
     return found
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from provenance.checkpoint import Checkpoint, verify_checkpoint
+from provenance.entry_bundle import TILE_WIDTH, bundle_length, pack_bundle, unpack_bundle
 from provenance.errors import LogError, ProofError
 from provenance.rfc6962 import completed_levels, leaf_hash, tree_root
 from provenance.transparency_log import TransparencyLog
 from provenance.whole_file import write_whole
 
-TILE_WIDTH = 256
 _TILE_LEVELS = 8  # of the binary tree in one tile
 MAX_LEVEL = 7  # 256^8 entries are more than a tree size can say
 
@@ -53,9 +53,8 @@ def export_tiles(log: TransparencyLog, folder: Path) -> Checkpoint:
         hashes = log.subtree_hashes(level * _TILE_LEVELS, index * TILE_WIDTH, width)
         _write(path, b"".join(hashes))
         if level == 0:
-            entries = [log.entry(index * TILE_WIDTH + offset) for offset in range(width)]
-            bundle = b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
-            _write(_path(folder, "tile/entries", index, width), bundle)
+            entries = list(log.entries(index * TILE_WIDTH, index * TILE_WIDTH + width))
+            _write(_path(folder, "tile/entries", index, width), pack_bundle(entries))
     _write(folder / "checkpoint", note.encode())
     return Checkpoint(log.origin, size, log.root(size))
 
@@ -97,16 +96,14 @@ def _entries(folder: Path, size: int) -> Iterator[bytes]:
         if level:
             return
         path = _path(folder, "tile/entries", index, width)
-        bundle, offset = _read(path), 0
-        for _ in range(width):
-            length = int.from_bytes(bundle[offset : offset + 2], "big")
-            entry = bundle[offset + 2 : offset + 2 + length]
-            if len(entry) != length or offset + 2 > len(bundle):
-                raise ProofError(f"{path}: ends inside an entry")
-            yield entry
-            offset += 2 + length
-        if offset != len(bundle):
+        bundle = _read(path)
+        try:
+            entries = unpack_bundle(bundle, width)
+        except ProofError as error:
+            raise ProofError(f"{path}: {error}") from error
+        if bundle_length(entries) != len(bundle):
             raise ProofError(f"{path}: holds more than {width} entries")
+        yield from entries
 
 
 def _path(folder: Path, kind: str, index: int, width: int) -> Path:

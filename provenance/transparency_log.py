@@ -1,7 +1,8 @@
-"""An append-only log in SQLite: RFC 6962 tree, C2SP checkpoints, one durable transaction per append.
+"""An append-only log in a database: RFC 6962 tree, C2SP checkpoints, one durable transaction per append.
 
 Hashes of complete subtrees of 16 entries and more are stored once, smaller ones follow from the entries: an append
-costs O(1) amortised, a proof O(log n).
+costs O(1) amortised, a proof O(log n). Where a group fills a whole tile of 256 entries, these are one row in the form
+of a C2SP entry bundle, others a row each.
 Several threads and processes may append: each append holds the write lock from reading the size to commit.
 A checkpoint is signed only after the tree was shown to extend the last one signed.
 """
@@ -9,68 +10,89 @@ A checkpoint is signed only after the tree was shown to extend the last one sign
 import base64
 import contextlib
 import json
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from provenance.checkpoint import Checkpoint, sign_checkpoint
+from provenance.database import Place, Schema, open_store
+from provenance.entry_bundle import TILE_WIDTH, pack_bundle, unpack_bundle
 from provenance.errors import LogError, ProofError
 from provenance.rfc6962 import (
     completed_levels,
     consistency_path,
     inclusion_path,
-    leaf_hash,
+    leaf_hashes,
     node_hash,
     tree_root,
     verify_consistency,
 )
 from provenance.signed_note import check_key_name
-from provenance.sqlite_file import open_database
 from provenance.tlog_proof import format_log_proof
 
 MAX_ENTRY_BYTES = 65_535  # so that entries fit the tile format's 16-bit length
 MAX_CARRIED_BYTES = 4096
+MAX_SIZE = 1 << 62
 _STORED_FROM = 4  # level: subtrees of 2**4 entries
-_PAGES_BEFORE_CHECKPOINT = 10_000  # of the write-ahead log: a large group is copied into the database file later
-_SCHEMA_VERSION = 1
-_SCHEMA = """
+_TABLES = ("entries", "bundles", "nodes")
+_BUNDLES = "CREATE TABLE bundles (number INTEGER PRIMARY KEY, entries BLOB NOT NULL) STRICT;\n"
+
+
+def _stays(table: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_stay BEFORE UPDATE ON {table} BEGIN SELECT RAISE(ABORT, 'append only'); END;\n"
+        f"CREATE TRIGGER {table}_keep BEFORE DELETE ON {table} BEGIN SELECT RAISE(ABORT, 'append only'); END;\n"
+    )
+
+
+_SQLITE = (
+    """
 CREATE TABLE entries (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
 CREATE TABLE nodes (level INTEGER, position INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, position))
     STRICT, WITHOUT ROWID;
 CREATE TABLE head (only INTEGER PRIMARY KEY CHECK (only = 1), origin TEXT NOT NULL, size INTEGER NOT NULL)
     STRICT;
 CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
-CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append only'); END;
-CREATE TRIGGER entries_keep BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append only'); END;
-CREATE TRIGGER nodes_stay BEFORE UPDATE ON nodes BEGIN SELECT RAISE(ABORT, 'append only'); END;
-CREATE TRIGGER nodes_keep BEFORE DELETE ON nodes BEGIN SELECT RAISE(ABORT, 'append only'); END;
 """
+    + _BUNDLES
+    + "".join(map(_stays, _TABLES))
+)
+_POSTGRESQL = """
+CREATE TABLE entries (number BIGINT PRIMARY KEY, entry BYTEA NOT NULL);
+CREATE TABLE bundles (number BIGINT PRIMARY KEY, entries BYTEA NOT NULL);
+CREATE TABLE nodes (level INTEGER, position BIGINT, hash BYTEA NOT NULL, PRIMARY KEY (level, position));
+CREATE TABLE head ("only" INTEGER PRIMARY KEY CHECK ("only" = 1), origin TEXT NOT NULL, size BIGINT NOT NULL);
+CREATE TABLE checkpoints (size BIGINT PRIMARY KEY, root BYTEA NOT NULL, note TEXT NOT NULL);
+CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''append only''; END';
+""" + "".join(
+    f"CREATE TRIGGER {table}_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} EXECUTE FUNCTION append_only();\n"
+    for table in _TABLES
+)
+_SCHEMA = Schema("log", 2, _SQLITE, _POSTGRESQL, upgrades=((1, _BUNDLES + _stays("bundles")),))
 
 
 class TransparencyLog:
-    """The log kept in the SQLite file `path` (made 0600 if missing) under the name `origin`.
+    """The log kept in the SQLite file `path` (made 0600 if missing), or in PostgreSQL, under the name `origin`.
 
     Without a `signer` entries can be read, appended and proven against the last signed checkpoint, but none
     is signed. Use as a context manager, or `close`.
     """
 
-    def __init__(self, path: Path, *, origin: str, signer: Ed25519PrivateKey | None) -> None:
+    def __init__(self, path: Place, *, origin: str, signer: Ed25519PrivateKey | None) -> None:
         check_key_name(origin)
-        self._path, self._origin, self._signer = path, origin, signer
+        self._origin, self._signer = origin, signer
         self._lock = threading.RLock()
-        self._database = open_database(path, _SCHEMA, version=_SCHEMA_VERSION, error=LogError)
-        self._database.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_BEFORE_CHECKPOINT}")
+        self._database = open_store(path, _SCHEMA, error=LogError)
+        self._path = self._database.name
         with self._write():
-            self._database.execute("INSERT OR IGNORE INTO head VALUES (1, ?, 0)", (origin,))
+            self._database.execute("INSERT INTO head VALUES (1, ?, 0) ON CONFLICT DO NOTHING", (origin,))
             (kept,) = self._database.execute("SELECT origin FROM head").fetchone()
         if kept != origin:
             self._database.close()
-            raise LogError(f"{path}: this is the log of {kept}, not of {origin}")
+            raise LogError(f"{self._path}: this is the log of {kept}, not of {origin}")
 
     def __enter__(self) -> "TransparencyLog":
         return self
@@ -121,26 +143,53 @@ class TransparencyLog:
 
     def _append(self, entries: Sequence[bytes]) -> range:
         """Store entries within the caller's transaction."""
-        for entry in entries:
-            if len(entry) > MAX_ENTRY_BYTES:
-                raise LogError(f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {len(entry)}; log its digest instead")
+        longest = max(map(len, entries), default=0)
+        if longest > MAX_ENTRY_BYTES:
+            raise LogError(f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {longest}; log its digest instead")
         size = self._read_size()
-        leaves = [leaf_hash(entry) for entry in entries]
-        for level, start, hashes in completed_levels(size, leaves, self._read_node):
+        for level, start, hashes in completed_levels(size, leaf_hashes(entries), self._read_node):
             if level >= _STORED_FROM:
-                rows = ((level, start + i, value) for i, value in enumerate(hashes))
+                rows = [(level, start + i, value) for i, value in enumerate(hashes)]
                 self._database.executemany("INSERT INTO nodes VALUES (?, ?, ?)", rows)
-        self._database.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(entries, start=size))
+        self._store_entries(size, entries)
         self._database.execute("UPDATE head SET size = ?", (size + len(entries),))
         return range(size, size + len(entries))
 
+    def _store_entries(self, size: int, entries: Sequence[bytes]) -> None:
+        """Whole tiles as bundles, what stands before and after them one by one."""
+        end = size + len(entries)
+        first, last = -(-size // TILE_WIDTH), end // TILE_WIDTH
+        if first >= last:
+            first = last = end // TILE_WIDTH + 1  # no whole tile: all of them stand before the next one
+        before, after = min(end, first * TILE_WIDTH), min(end, last * TILE_WIDTH)
+        single = [*range(size, before), *range(after, end)]
+        self._database.executemany(
+            "INSERT INTO entries VALUES (?, ?)", [(number, entries[number - size]) for number in single]
+        )
+        starts = ((number, number * TILE_WIDTH - size) for number in range(first, last))
+        bundles = [(number, pack_bundle(entries[at : at + TILE_WIDTH])) for number, at in starts]
+        self._database.executemany("INSERT INTO bundles VALUES (?, ?)", bundles)
+
     def entry(self, index: int) -> bytes:
         """The entry at `index`; LogError when there is none."""
-        with self._lock:
-            row = self._database.execute("SELECT entry FROM entries WHERE number = ?", (index,)).fetchone()
-        if row is None:
+        if not 0 <= index < MAX_SIZE:
             raise LogError(f"{self._path}: holds no entry {index}")
-        return bytes(row[0])
+        with self._lock:
+            found = self._read_entries(index, 1)
+        if not found:
+            raise LogError(f"{self._path}: holds no entry {index}")
+        return found[0]
+
+    def entries(self, start: int, end: int) -> Iterator[bytes]:
+        """The entries from `start` up to `end`, read tile by tile; LogError when one is missing."""
+        while start < end:
+            stop = min(end, (start // TILE_WIDTH + 1) * TILE_WIDTH)
+            with self._lock:
+                found = self._read_entries(start, stop - start)
+                if not found:
+                    raise LogError(f"{self._path}: lacks entry {start}; the file is damaged")
+            yield from found
+            start += len(found)
 
     def root(self, size: int | None = None) -> bytes:
         """The Merkle root over the first `size` entries (all of them by default)."""
@@ -199,8 +248,8 @@ class TransparencyLog:
         note = self.checkpoint()
         size = int(note.split("\n", 2)[1])
         sink.write(json.dumps({"origin": self._origin, "size": size}) + "\n")
-        for index in range(size):
-            sink.write(json.dumps({"index": index, "entry": base64.b64encode(self.entry(index)).decode()}) + "\n")
+        for index, entry in enumerate(self.entries(0, size)):
+            sink.write(json.dumps({"index": index, "entry": base64.b64encode(entry).decode()}) + "\n")
         sink.write(json.dumps({"checkpoint": note}) + "\n")
         return size
 
@@ -246,15 +295,29 @@ class TransparencyLog:
 
     def _small_subtree(self, start: int, count: int) -> bytes:
         """Root over `count` entries (a power of two) from `start` on."""
-        rows = self._database.execute(
-            "SELECT entry FROM entries WHERE number >= ? AND number < ? ORDER BY number", (start, start + count)
-        ).fetchall()
-        if len(rows) != count:
+        entries = self._read_entries(start, count)
+        if len(entries) != count:
             raise LogError(f"{self._path}: lacks an entry from {start} on; the file is damaged")
-        hashes = [leaf_hash(entry) for (entry,) in rows]
+        hashes = leaf_hashes(entries)
         while len(hashes) > 1:
             hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
         return hashes[0]
+
+    def _read_entries(self, start: int, count: int) -> list[bytes]:
+        """The entries from `start` on, as far as they are there; all within one tile."""
+        rows = self._database.execute(
+            "SELECT entry FROM entries WHERE number >= ? AND number < ? ORDER BY number", (start, start + count)
+        ).fetchall()
+        if rows:
+            return [bytes(entry) for (entry,) in rows]
+        number, at = divmod(start, TILE_WIDTH)
+        row = self._database.execute("SELECT entries FROM bundles WHERE number = ?", (number,)).fetchone()
+        if row is None:
+            return []
+        try:
+            return unpack_bundle(bytes(row[0]), at + count)[at:]
+        except ProofError as error:
+            raise LogError(f"{self._path}: bundle {number} is damaged: {error}") from error
 
     def _require_held(self, size: int) -> None:
         held = self._read_size()
@@ -263,14 +326,5 @@ class TransparencyLog:
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                self._database.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                except BaseException:
-                    self._database.execute("ROLLBACK")
-                    raise
-                self._database.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise LogError(f"{self._path}: {error}") from error
+        with self._lock, self._database.write():
+            yield

@@ -116,14 +116,14 @@ def chain_faults(links: Sequence[Link]) -> list[str]:
     """What breaks the chain, in words; pure."""
     faults: list[str] = []
     seen: dict[int, str] = {}
-    due, due_frame, before = 0, 0, ""
+    due, before = 0, ""
+    due_frame: int | None = 0
     stream_id = next((link.manifest_id for link in links if link.verified and link.place is not None), None)
     for link in links:
         place = link.place
         if not link.verified:
             faults.append(f"{link.name} is no verified release")
-            before = link.sha256
-            due += 1
+            due, due_frame, before = due + 1, None, link.sha256
             continue
         if place is None:
             faults.append(f"{link.name} is a verified release, but no segment of a stream")
@@ -142,7 +142,7 @@ def chain_faults(links: Sequence[Link]) -> list[str]:
             faults.append(f"{link.name} is segment {place.number}, out of its order")
         elif place.number and place.previous_sha256 != before:
             faults.append(f"{link.name} does not follow the file before it: that was replaced or changed")
-        elif place.start_frame != due_frame:
+        elif due_frame is not None and place.start_frame != due_frame:
             faults.append(f"{link.name} starts at frame {place.start_frame}, not at {due_frame}")
         due, due_frame, before = place.number + 1, place.start_frame + place.frames, link.sha256
         if place.last and link is not links[-1]:

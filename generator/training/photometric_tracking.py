@@ -30,7 +30,8 @@ FREE = [i for i in range(61) if not (6 <= i < 59 and EXPRESSION_NAMES[i - 6].sta
 STEP = torch.tensor([0.05] * 6 + [0.04] * 55)
 STIFFNESS = torch.tensor([0.2] * 6 + [3.0] * 53 + [1.0] * 2)  # of a parameter against its start, grey levels squared
 LIP_GAP_WEIGHT = 0.04  # grey levels squared per pixel squared
-REDUCTION = 4
+COARSE, FINE = 4, 2  # pixels to a side that are averaged: in the first pass for reach, then for detail
+LIP_WEIGHT = 20.0  # of a pixel of the lips, in pixels of the face
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Sight:
     pixels: Tensor
     weight: Tensor
     lip_gap: Tensor
+    reduction: int
 
 
 def track(
@@ -62,10 +64,11 @@ def track(
     found = starts.clone()
     for turn in range(passes):
         slopes: Tensor | None = None
+        reduction = COARSE if turn == 0 else FINE
         before: list[Tensor] = []
         order = range(len(frames)) if turn % 2 == 0 else range(len(frames) - 1, -1, -1)
         for count, index in enumerate(order):
-            fit = _Fit(renderer, face, _sight(frames[index], landmarks[index], face), starts[index])
+            fit = _Fit(renderer, face, _sight(frames[index], landmarks[index], face, reduction), starts[index])
             candidates = [found[index], starts[index], *before, *_mixed(starts[index], before)]
             parameters = fit.best(candidates)
             if slopes is None or count % renew_every == 0:
@@ -78,6 +81,7 @@ def track(
 class _Fit:
     def __init__(self, renderer: Renderer, face: FaceState, sight: Sight, reference: Tensor) -> None:
         self._renderer, self._face, self._sight, self._reference = renderer, face, sight, reference
+        self._seen = sight.weight[0] > 0
         mouth = face.mouth
         self._opening = torch.zeros(61, mouth.gap_px.shape[0])
         self._opening[EXPRESSION] = mouth.lower_down_px - mouth.upper_down_px  # [53, K] px per weight
@@ -85,15 +89,23 @@ class _Fit:
     def picture(self, parameters: Tensor) -> Tensor:
         """[3, h, w] of one frame at reduced size."""
         made = self._renderer.render(self._face, _motion(parameters[None]))
-        return F.avg_pool2d(made.float(), REDUCTION)[0]
+        return F.avg_pool2d(made.float(), self._sight.reduction)[0]
 
     def residual(self, parameters: Tensor) -> Tensor:
-        return ((self.picture(parameters) - self._sight.pixels) * self._sight.weight).flatten()
+        """[3 * pixels of the face], weighted."""
+        return self._weighted(self.picture(parameters) - self._sight.pixels)
+
+    def _weighted(self, pictures: Tensor) -> Tensor:
+        """[..., 3, h, w] -> [..., 3 * pixels of the face]."""
+        return (pictures[..., self._seen] * self._sight.weight[0][self._seen]).flatten(-2)
 
     def cost(self, residual: Tensor, parameters: Tensor) -> float:
+        """Grey levels squared, mean over the picture; parts without weight count as right."""
         pull = STIFFNESS * (parameters - self._reference) ** 2
         return float(
-            residual.square().mean() + 0.01 * pull.sum() + LIP_GAP_WEIGHT * self._gap(parameters).square().mean()
+            residual.square().sum() / self._sight.pixels.numel()
+            + 0.01 * pull.sum()
+            + LIP_GAP_WEIGHT * self._gap(parameters).square().mean()
         )
 
     def _gap(self, parameters: Tensor) -> Tensor:
@@ -114,14 +126,14 @@ class _Fit:
         return torch.stack(rows)
 
     def descend(self, parameters: Tensor, slopes: Tensor, rounds: int) -> Tensor:
-        jacobian = (slopes * self._sight.weight).flatten(1)
+        jacobian = self._weighted(slopes)
         opening, knots = self._opening[FREE], self._opening.shape[1]
-        curvature = jacobian @ jacobian.T / jacobian.shape[1] + LIP_GAP_WEIGHT * opening @ opening.T / knots
+        curvature = jacobian @ jacobian.T / self._sight.pixels.numel() + LIP_GAP_WEIGHT * opening @ opening.T / knots
         residual = self.residual(parameters)
         cost, damping = self.cost(residual, parameters), 1.0
         for _ in range(rounds):
             pull = 0.01 * STIFFNESS[FREE]
-            downhill = jacobian @ residual / jacobian.shape[1] + pull * (parameters - self._reference)[FREE]
+            downhill = jacobian @ residual / self._sight.pixels.numel() + pull * (parameters - self._reference)[FREE]
             downhill = downhill + LIP_GAP_WEIGHT * opening @ self._gap(parameters) / knots
             for _attempt in range(4):
                 extra = damping * (0.05 * curvature.diagonal() + 0.3 * STIFFNESS[FREE]) + pull
@@ -147,14 +159,14 @@ def _mixed(start: Tensor, before: list[Tensor]) -> list[Tensor]:
     return [torch.cat([last[POSE], start[EXPRESSION], last[GAZE]]) for last in before]
 
 
-def _sight(frame: Tensor, landmarks: NDArray[np.float32], face: FaceState) -> Sight:
+def _sight(frame: Tensor, landmarks: NDArray[np.float32], face: FaceState, reduction: int) -> Sight:
     points = landmarks[:468, :2]
     lips = points[[*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]]
-    weight = _hull(points, 9) + 10.0 * _hull(lips, 13)
-    pixels = F.avg_pool2d(frame.float()[None], REDUCTION)[0]
+    weight = _hull(points, 9) + LIP_WEIGHT * _hull(lips, 13)
+    pixels = F.avg_pool2d(frame.float()[None], reduction)[0]
     down = torch.tensor(face.mouth.down)
     gap = torch.from_numpy(points[list(LIPS_INNER_LOWER)] - points[list(LIPS_INNER_UPPER)]).float() @ down
-    return Sight(pixels, F.avg_pool2d(weight[None, None], REDUCTION)[0].sqrt(), gap.clamp(min=0))
+    return Sight(pixels, F.avg_pool2d(weight[None, None], reduction)[0].sqrt(), gap.clamp(min=0), reduction)
 
 
 def _hull(points: NDArray[np.float32], grown_px: int) -> Tensor:

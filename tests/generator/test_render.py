@@ -71,6 +71,16 @@ def test_a_still_face_looks_like_the_portrait(renderer: Renderer, face: FaceStat
     assert 10 * torch.log10(255**2 / error) > 34
 
 
+def test_a_slit_between_the_lips_is_flesh_not_black(renderer: Renderer, face: FaceState) -> None:
+    frame = renderer.render(face, moment(jawOpen=0.10))[0]
+    x, y = (round(v) for v in face.mouth.centre_px)
+    middle = frame[:, y - 2 : y + 14, x - 6 : x + 7].float()
+    lips = face.picture[:, y - 4 : y + 10, x - 6 : x + 7].mean((1, 2))
+    darkest = middle.flatten(1)[:, middle.mean(0).flatten().argmin()]
+    assert float(darkest.mean()) > 0.4 * float(lips.mean())
+    assert float(darkest[0]) > 1.2 * float(darkest[1:].max())
+
+
 def test_the_background_does_not_change_by_one_pixel(renderer: Renderer, face: FaceState) -> None:
     block = MotionBlock.join([moment((12, -6, 4, 0.02, 0.02, 1.03)), moment((-12, 8, -4, 0, 0, 1), jawOpen=0.5)])
     matte = face.upper_texture[:, 3:].view(1, 1, SIZE_PX, 2, SIZE_PX, 2).amax((3, 5))

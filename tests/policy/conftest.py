@@ -190,9 +190,9 @@ def state_as_made(now: datetime) -> Path:
     return folder / "state"
 
 
-def make_weights(folder: Path) -> tuple[Path, Path]:
+def make_weights(folder: Path, key: bytes = bytes(range(32))) -> tuple[Path, Path]:
     """Sealed weights of one small tensor, and the key file beside them."""
-    sealed, key_file, key = folder / "generator.sealed", folder / "release.key", bytes(range(32))
+    sealed, key_file = folder / "generator.sealed", folder / "release.key"
     plain = safetensors.torch.save(
         {"motion.bias": torch.arange(4.0), "render.gain": torch.ones(2, 3)},
         metadata={"config": '{"motion":{},"render":{}}'},

@@ -256,7 +256,7 @@ def test_every_rule_has_a_case() -> None:
 
 def test_what_a_consent_excludes_too_is_named_by_both() -> None:
     assert "request.unknown_purpose" in ids(replace(GOOD, **requested(purpose="anything")))
-    long = ids(replace(GOOD, audio=AudioFacts(601.0, -20.0)))
+    long = ids(replace(GOOD, audio=AudioFacts(3601.0, -20.0)))
     assert long == ["consent.audio_too_long", "consent.seconds_exhausted", "audio.too_long"]
 
 

@@ -91,3 +91,20 @@ def test_a_file_that_is_no_repository_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database, but long enough to be read as one" * 30)
     with pytest.raises(RepositoryError, match="SQLite"):
         ManifestRepository(tmp_path / "text")
+
+
+def test_segments_of_a_stream_are_kept_in_order_and_found_as_one(tmp_path: Path) -> None:
+    """Its fingerprint is that of all segments so far; numbers may not be left out, taken twice or changed."""
+    part = b"VFP1" + bytes(128 * 10)
+    with ManifestRepository(tmp_path / "manifests.sqlite") as repository:
+        stored = {"clip_sha256": "a" * 64, "fingerprint": part, "created_at": NOW}
+        with pytest.raises(RepositoryError, match="has no segment 0"):
+            repository.store_segment(5, 1, b"store", **stored)  # type: ignore[arg-type]
+        repository.store(5, b"first", **stored)  # type: ignore[arg-type]
+        repository.store_segment(5, 1, b"second", **stored)  # type: ignore[arg-type]
+        for number in (1, 3):
+            with pytest.raises(RepositoryError):
+                repository.store_segment(5, number, b"other", **stored)  # type: ignore[arg-type]
+        found = repository.find(5)
+        assert found is not None
+        assert (found.manifest_store, found.fingerprint) == (b"first", part + part[4:])

@@ -16,7 +16,7 @@ pytest.importorskip("fastapi", reason="the extra `service` is not installed")
 from fastapi.testclient import TestClient
 
 from media import MediaError
-from provenance import SOFT_BINDING_ALGORITHM, ManifestRepository, SqliteArchive, TransparencyLog
+from provenance import SOFT_BINDING_ALGORITHM, ManifestArchive, ManifestRepository, TransparencyLog
 from provenance.bmff_coverage import measure_coverage
 from tests.provenance.conftest import Authority, make_authority, make_clip, sign, sign_elsewhere
 from vasari.service import Clients, Scope, ServiceParts, create_app
@@ -94,7 +94,7 @@ def service(tmp_path: Path, release_store: bytes) -> Iterator[Service]:
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)
     key = Ed25519PrivateKey.generate()
     log = TransparencyLog(tmp_path / "log.sqlite", origin="log.example.org", signer=key)
-    repository, archive = ManifestRepository(tmp_path / "releases.sqlite"), SqliteArchive(tmp_path / "archive.sqlite")
+    repository, archive = ManifestRepository(tmp_path / "releases.sqlite"), ManifestArchive(tmp_path / "archive.sqlite")
     repository.store(RELEASE, release_store, clip_sha256="0" * 64, fingerprint=b"VFP1", created_at=now)
     clients = Clients(tmp_path / "clients.json")
     secrets = {

@@ -4,12 +4,14 @@ import click
 
 import vasari
 from vasari.cli.accredit import accredit
+from vasari.cli.broker import broker
 from vasari.cli.consent import consent
 from vasari.cli.consent_signing import accept, delegate, enrol, lost, propose
 from vasari.cli.consent_status import erase, record, reinstate, suspend, uses, withdraw
 from vasari.cli.demo import demo
 from vasari.cli.generate import generate
 from vasari.cli.init import init
+from vasari.cli.key import key
 from vasari.cli.log import log
 from vasari.cli.mark import mark
 from vasari.cli.pki import pki
@@ -40,7 +42,8 @@ def cli() -> None:
 
 
 for command in (
-    init, consent, accredit, generate, verify, scan, mark, report, log, policy, pki, serve, client, seal, demo,
+    init, consent, accredit, generate, verify, scan, mark, report, log, policy, pki, key, broker,
+    serve, client, seal, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -137,6 +137,7 @@ def install(session: Session, chain: Path, root: Path) -> None:
     from provenance import install_certificate_chain
 
     folder = _folder(session)
+    _require_key_file(session)
     installed = install_certificate_chain(folder, chain.read_bytes(), root.read_bytes(), now=datetime.now(UTC))
     _publish(session, folder)
     row = _described("claim_signing", installed[0], datetime.now(UTC), set())
@@ -155,6 +156,7 @@ def rotate(session: Session) -> None:
     from provenance import read_chain, renew_claim_signing, renew_revocation_lists
 
     folder, now = _folder(session), datetime.now(UTC)
+    _require_key_file(session)
     renew_claim_signing(folder, now=now)
     renew_revocation_lists(folder, now=now)
     _publish(session, folder)
@@ -212,6 +214,14 @@ def _folder(session: Session) -> Path:
     if not folder.is_dir():
         raise CommandError(f"{session.state}: no authority here; make one with `vasari init`")
     return folder
+
+
+def _require_key_file(session: Session) -> None:
+    """A key in a hardware module or key service is changed by `vasari key`, which knows its place."""
+    from policy import KeyRing
+
+    if "claim" in (ring := KeyRing.read(session.state)).file.uris:
+        raise CommandError(f"the signing key lies at {ring.uri('claim')}; use `vasari key rotate claim --to URI`")
 
 
 def _publish(session: Session, folder: Path) -> None:

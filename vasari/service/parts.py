@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policy import Authority, read_private_key, write_private_key
-from provenance import SqliteArchive
+from provenance import ManifestArchive, read_places
 from vasari.service.access import Clients, Tokens
 from vasari.service.app import ServiceParts
 from vasari.service.content_match import ContentMatch, ContentMatcher
@@ -41,7 +41,7 @@ def open_parts(
     key = folder / "token.pem"
     if not key.exists():
         write_private_key(key, Ed25519PrivateKey.generate())
-    archive = SqliteArchive(folder / "archive.sqlite")
+    archive = ManifestArchive(read_places(state)["archive"])
     try:
         with Authority.open(state) as authority:
             yield ServiceParts(

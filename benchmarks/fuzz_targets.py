@@ -1,46 +1,49 @@
-"""Feeds the parsers of provenance with damaged input until the time is up; anything but a refusal is a failure.
-
-    python -m benchmarks.fuzz_provenance                                ten minutes for each parser
-    python -m benchmarks.fuzz_provenance --seconds 30 --only proof      a short look at one
-
-Mutation over a corpus of real inputs made here: flipped bits, cut, doubled and spliced pieces, numbers at their limits,
-tokens of the format. A failure is an exception that the parser does not promise, a call that takes longer than two
-seconds of processor time, or memory that grows by more than 256 MB. The seed is printed; the input of each failure is
-written to the folder given with --keep.
-"""
+"""Every parser that reads what others may have written, with real inputs to start from, for `fuzz_parsers`."""
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import io
+import itertools
 import json
 import random
-import resource
-import tempfile
-import time
+import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 
-import click
+import numpy as np
+import safetensors.torch
+import torch
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from tqdm import tqdm
+from PIL import Image
 
 from benchmarks.provenance import sign_sample
-from benchmarks.results_page import Rows, write_results
+from media import ClipWriter, MediaError, load_audio, probe, read_frames, read_portrait
+from policy import strict_jws
+from policy.claims import parse_claims
+from policy.consent_token import CONSENT_TYPE, ConsentClaims, verify_consent
+from policy.errors import SealError, TokenError
+from policy.keys import thumbprint
+from policy.seal import open_sealed, read_sealed_header, seal_weights
 from provenance import (
     ProvenanceError,
     SigningIdentity,
     TransparencyLog,
     TrustAnchors,
     Witness,
+    align_fingerprints,
+    clip_fingerprint,
     create_pki,
+    format_log_key,
     format_witness_request,
     lint_certificates,
     load_revocation_lists,
+    parse_log_key,
     read_stored_manifest,
     renew_revocation_lists,
     verify_checkpoint,
@@ -53,10 +56,10 @@ from provenance.certificate_rules import UNREADABLE_CERTIFICATE
 from provenance.claim_signature import check_unsigned_header, signer_chain, time_stamp_certificates
 from provenance.jumbf import check_store_layout, claim_signature
 from provenance.manifest import read_release
+from vasari.audit_report import FORMAT, AuditReport, ReportError, check_report, sign_report
 
 ORIGIN = "fuzz.example.org/log"
-MAX_SECONDS = 2.0
-MAX_GROWTH_MB = 256
+TOKENS = Path(__file__).resolve().parents[1] / "tests" / "policy" / "token_vectors.json"
 INTERESTING = (
     b"\0",
     b"\xff",
@@ -97,17 +100,8 @@ class Target:
     corpus: Sequence[bytes]
 
 
-@dataclass
-class Outcome:
-    """What the fuzzing of one parser gave."""
-
-    cases: int = 0
-    refused: int = 0
-    failures: list[str] = field(default_factory=list)
-
-
 def mutate(seed: bytes, other: bytes, draw: random.Random) -> bytes:
-    """`seed` with one to six random changes."""
+    """`seed` with one to six random changes: bits, pieces cut, doubled, spliced, numbers at their limits, tokens."""
     content = bytearray(seed)
     for _ in range(draw.randint(1, 6)):
         at = draw.randrange(len(content) + 1)
@@ -131,44 +125,12 @@ def mutate(seed: bytes, other: bytes, draw: random.Random) -> bytes:
     return bytes(content)
 
 
-def fuzz(target: Target, *, seconds: float, seed: int, keep: Path | None) -> Outcome:
-    """Run until the time is up; at most 20 failures are collected."""
-    draw, outcome = random.Random(f"{seed} {target.name}"), Outcome()
-    start_mb, end = _peak_mb(), time.monotonic() + seconds
-    with tqdm(desc=target.name, disable=None, unit="case") as bar:
-        while time.monotonic() < end and len(outcome.failures) < 20:
-            content = mutate(draw.choice(target.corpus), draw.choice(target.corpus), draw)
-            fault = _one(target, content, outcome)
-            if fault is None and _peak_mb() - start_mb > MAX_GROWTH_MB:
-                fault, start_mb = f"memory grew to {_peak_mb()} MB", _peak_mb()
-            if fault is not None:
-                outcome.failures.append(fault)
-                if keep is not None:
-                    keep.mkdir(parents=True, exist_ok=True)
-                    (keep / f"{target.name}-{hashlib.sha256(content).hexdigest()[:12]}").write_bytes(content)
-            bar.update()
-    return outcome
-
-
-def _one(target: Target, content: bytes, outcome: Outcome) -> str | None:
-    outcome.cases += 1
-    start = time.process_time()
-    try:
-        target.run(content)
-    except target.promised:
-        outcome.refused += 1
-    except Exception as error:  # noqa: BLE001  that is what is looked for
-        return f"{type(error).__name__}: {error}"[:200]
-    spent = time.process_time() - start
-    return f"took {spent:.1f} s" if spent > MAX_SECONDS else None
-
-
-def _peak_mb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
 def targets(folder: Path) -> list[Target]:
-    """Every parser with real inputs."""
+    """Every parser with real inputs, made in the empty `folder`."""
+    return [*_credentials(folder), *_log(folder), *_tokens(), *_sealed(folder), *_media(folder), *_reports()]
+
+
+def _credentials(folder: Path) -> list[Target]:
     now = datetime.now(UTC)
     create_pki(folder / "pki", organisation="Fuzz", now=now)
     renew_revocation_lists(folder / "pki", now=now)
@@ -177,7 +139,6 @@ def targets(folder: Path) -> list[Target]:
     store = measure_coverage(io.BytesIO(clip)).stores[0]
     label = read_stored_manifest(store).label
     signature = claim_signature(store, label) or b""
-    log_texts, check_log = _log_targets(folder)
     path = folder / "clip.mp4"
 
     def whole(content: bytes) -> None:
@@ -195,7 +156,6 @@ def targets(folder: Path) -> list[Target]:
     ).encode()
     refusal = (ProvenanceError, UnicodeDecodeError)
     return [
-        *(Target(name, check_log[name], refusal, log_texts[name]) for name in log_texts),
         Target("boxes", lambda c: measure_coverage(io.BytesIO(c)), (), [clip]),
         Target("manifest_store", check_store_layout, (), [store]),
         Target("stored_manifest", read_stored_manifest, refusal, [store]),
@@ -229,7 +189,7 @@ def _lint(der: bytes, now: datetime) -> None:
         lint_certificates(kind, [x509.load_der_x509_certificate(der)], now=now, horizon=timedelta(0))
 
 
-def _log_targets(folder: Path) -> tuple[dict[str, list[bytes]], dict[str, Callable[[bytes], object]]]:
+def _log(folder: Path) -> list[Target]:
     key = Ed25519PrivateKey.generate()
     public = key.public_key()
     with TransparencyLog(folder / "log.sqlite", origin=ORIGIN, signer=key) as log:
@@ -240,47 +200,119 @@ def _log_targets(folder: Path) -> tuple[dict[str, list[bytes]], dict[str, Callab
         request = format_witness_request(0, [], checkpoint)
     witness = Witness(folder / "witness.sqlite", name="w.example.org", key=key, logs={ORIGIN: public})
     now = datetime.now(UTC)
-    texts = {"checkpoint": checkpoint, "proof": proof, "export": export.getvalue(), "witness_request": request}
+    texts = {
+        "checkpoint": checkpoint,
+        "proof": proof,
+        "export": export.getvalue(),
+        "witness_request": request,
+        "log_key": format_log_key(ORIGIN, public),
+    }
     runs: dict[str, Callable[[bytes], object]] = {
         "checkpoint": lambda c: verify_checkpoint(c.decode(), origin=ORIGIN, public_key=public),
         "proof": lambda c: verify_log_proof(c.decode(), b"entry 5", origin=ORIGIN, public_key=public),
         "export": lambda c: verify_log_export(c.decode().splitlines(), origin=ORIGIN, public_key=public),
         "witness_request": lambda c: witness.add_checkpoint(c.decode(), now=now),
+        "log_key": lambda c: parse_log_key(c.decode()),
     }
-    return {name: [text.encode()] for name, text in texts.items()}, runs
+    refusal = (ProvenanceError, UnicodeDecodeError)
+    return [Target(name, run, refusal, [texts[name].encode()]) for name, run in runs.items()]
 
 
-@click.command(help=__doc__)
-@click.option("--seconds", type=float, default=600, show_default=True, help="Time for each parser.")
-@click.option("--only", multiple=True, help="These parsers only.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the random changes.")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Write failing inputs here.")
-@click.option("--write", is_flag=True, help="Put the row into benchmarks/results/provenance.json.")
-def main(seconds: float, only: tuple[str, ...], seed: int, keep: Path | None, write: bool) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        chosen = [target for target in targets(Path(name)) if not only or target.name in only]
-        outcomes = {target.name: fuzz(target, seconds=seconds, seed=seed, keep=keep) for target in chosen}
-    for parser, outcome in outcomes.items():
-        click.echo(
-            f"{parser:18s} {outcome.cases:9,d} cases, {outcome.refused:9,d} refused, {len(outcome.failures)} failures"
-        )
-        for failure in sorted(set(outcome.failures)):
-            click.echo(f"    {failure}")
-    command = f"python -m benchmarks.fuzz_provenance --seconds {seconds:g} --seed {seed}"
-    failed = sum(len(outcome.failures) for outcome in outcomes.values())
-    cases = sum(outcome.cases for outcome in outcomes.values())
-    row: Rows = {
-        "fuzz_failures": {
-            "value": failed,
-            "unit": f"failures, {seconds:g} s for each of {len(outcomes)} parsers",
-            "n": cases,
-            "command": command,
-        }
-    }
-    if write and not only:
-        write_results("provenance", row)
-    raise SystemExit(1 if failed else 0)
+def _tokens() -> list[Target]:
+    """The token itself, and the claims under a good signature."""
+    kept = json.loads(TOKENS.read_text(encoding="utf-8"))
+    good = [vector["token"] for vector in kept["vectors"] if vector["accept"]]
+    tokens = [vector["token"].encode() for vector in kept["vectors"]]
+    claims = [base64.urlsafe_b64decode(token.split(".")[1] + "==") for token in good]
+    key = Ed25519PrivateKey.generate()
+    keys = {thumbprint(key): key.public_key()}
+    own = strict_jws.sign(json.loads(claims[0]), typ=CONSENT_TYPE, key=key)
+
+    def whole(content: bytes) -> None:
+        token = content.decode()
+        verify_consent(token, keys)
+        if token != own:
+            raise AssertionError("a changed token is accepted")
+
+    def inner(content: bytes) -> None:
+        try:
+            said = json.loads(content)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(said, dict):
+            parse_claims(ConsentClaims, said)
+
+    refusal = (TokenError, UnicodeDecodeError)
+    return [Target("token", whole, refusal, [own.encode(), *tokens]), Target("token_claims", inner, refusal, claims)]
 
 
-if __name__ == "__main__":
-    main()
+def _sealed(folder: Path) -> list[Target]:
+    path, key = folder / "weights.sealed", secrets.token_bytes(32)
+    plain = safetensors.torch.save({"w": torch.zeros(8)}, metadata={"config": json.dumps({"size_px": 8})})
+    seal_weights(plain, path, content_key=key)
+    sealed, changed = path.read_bytes(), folder / "changed.sealed"
+
+    def opened(content: bytes) -> None:
+        changed.write_bytes(content)
+        read_sealed_header(changed)
+        open_sealed(changed, key)
+        if content != sealed:
+            raise AssertionError("changed weights are opened")
+
+    return [Target("sealed_weights", opened, (SealError,), [sealed])]
+
+
+def _media(folder: Path) -> list[Target]:
+    """What a stranger uploads: clips, recordings, portraits, and fingerprints."""
+    draw = np.random.default_rng(0)
+    clip, path = io.BytesIO(), folder / "upload"
+    with ClipWriter(clip, width=64, height=64, fps=Fraction(25), sample_rate=16_000) as writer:
+        for _ in range(3):
+            writer.write_frames(torch.from_numpy(draw.integers(0, 256, (4, 3, 64, 64), dtype=np.uint8)))
+            writer.write_audio(torch.from_numpy(draw.standard_normal(2560).astype(np.float32) * 0.1))
+    pictures = []
+    for kind in ("PNG", "JPEG", "WEBP"):
+        sink = io.BytesIO()
+        Image.fromarray(draw.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(sink, kind)
+        pictures.append(sink.getvalue())
+    print_ = clip_fingerprint(read_frames(_written(path, clip.getvalue())))
+
+    def pictures_of(content: bytes) -> None:
+        _written(path, content)
+        probe(path)
+        list(itertools.islice(read_frames(path, block_frames=4), 2))
+
+    return [
+        Target("video", pictures_of, (MediaError,), [clip.getvalue()]),
+        Target("sound", lambda c: load_audio(_written(path, c), max_s=60), (MediaError,), [clip.getvalue()]),
+        Target("portrait", lambda c: read_portrait(_written(path, c)), (MediaError,), pictures),
+        Target("fingerprint", lambda c: align_fingerprints(c, print_), (ProvenanceError,), [print_]),
+    ]
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def _reports() -> list[Target]:
+    """The three files of a signed report, separated by zero bytes."""
+    key = Ed25519PrivateKey.generate()
+    report = sign_report(
+        AuditReport(
+            json.dumps({"format": FORMAT, "time": "t", "audit": {"sha256": "0", "verdict": {"state": "s"}}}).encode(),
+            b"<html></html>",
+        ),
+        auditor="auditor",
+        key=key,
+    )
+    keys = {"auditor": key.public_key()}
+
+    def check(content: bytes) -> None:
+        parts = [*content.split(b"\0", 2), b"", b""]
+        check_report(AuditReport(parts[0], parts[1], parts[2].decode()), keys)
+        if tuple(parts[:3]) != (report.json, report.html, report.note.encode()):
+            raise AssertionError("a changed report holds")
+
+    whole = b"\0".join((report.json, report.html, report.note.encode()))
+    return [Target("report", check, (ReportError, UnicodeDecodeError), [whole])]

@@ -1,0 +1,200 @@
+"""Feeds the parsers on the gate's side with damaged input until the time is up; anything but a refusal is a failure.
+
+    python -m benchmarks.fuzz_gate                             ten minutes for each parser
+    python -m benchmarks.fuzz_gate --seconds 30 --only consent  a short look at one
+
+Mutation over a corpus of real inputs made here, half of it inside the decoded JSON of tokens, signed anew, so that what
+lies behind the signature is reached too. What counts as a failure is as in `benchmarks/fuzz_provenance.py`, and so is a
+changed token that is taken for good.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from benchmarks.fuzz_provenance import Outcome, Target, fuzz, mutate
+from benchmarks.results_page import Rows, write_results
+from policy import PolicyError, SitePolicy, read_sealed_header, run_cases, sha256_hex, thumbprint
+from policy.accreditation_token import verify_accreditation
+from policy.broker_service import _read_request
+from policy.canonical import b64url, b64url_decode, canonical_json, strict_json_object
+from policy.claims import parse_claims
+from policy.consent_token import verify_consent
+from policy.decision_record import facts_of
+from policy.grant import verify_grant
+from policy.key_ring import RingFile
+from policy.proof_of_possession import verify_proof
+from policy.seal import open_sealed
+from policy.site_policy import read_site_policy
+from policy.status_list import verify_status_list
+from provenance import KeySourceError, open_signing_key
+from provenance.pkcs11_key import HsmUri
+from tests.policy.conftest import GateSimulator
+
+REFUSALS = (PolicyError, ValueError)
+
+
+def targets(folder: Path) -> list[Target]:
+    """Every parser with real inputs."""
+    now = datetime.now(UTC)
+    simulator = GateSimulator(folder, now)
+    authority, ring = simulator.authority, simulator.authority.key_ring
+    request = simulator.request()
+    decision = simulator.decide(request)
+    keys = {role: ring.signing_key(role) for role in ("registry", "accreditation", "gate")}
+    public = {role: {thumbprint(key): key.public_key()} for role, key in keys.items()}
+    uri = authority.registry.list_uri("consent")
+    status = authority.registry.status_list(uri, now)
+    registry = authority.identity.registry_id
+    tokens: dict[str, tuple[str, Callable[[str], object], Ed25519PrivateKey]] = {
+        "consent": (request.consent, lambda t: verify_consent(t, public["registry"]), keys["registry"]),
+        "accreditation": (
+            request.accreditation,
+            lambda t: verify_accreditation(t, public["accreditation"]),
+            keys["accreditation"],
+        ),
+        "proof": (request.proof, verify_proof, simulator.researcher),
+        "grant": (decision.grant, lambda t: verify_grant(t, public["gate"]), keys["gate"]),
+        "status_list": (
+            status,
+            lambda t: verify_status_list(t, uri=uri, issuer=registry, keys=public["registry"]),
+            keys["registry"],
+        ),
+    }
+    record = authority.stores.events.find_decision(decision.decision_id)
+    assert record is not None
+    facts = canonical_json(dict(record.detail))
+    case = {"name": "real", "facts": strict_json_object(facts), "expect": []}
+    case["facts"].pop("denials")
+    sealed, key = authority.weights.read_bytes(), bytes(range(32))
+    made = [_token_target(name, *of) for name, of in tokens.items()]
+    return [
+        *made,
+        Target("sealed_file", lambda c: _open_sealed(folder / "f.sealed", c, key, sealed), REFUSALS, [sealed]),
+        Target("sealed_header", lambda c: _sealed_header(folder / "h.sealed", c), REFUSALS, [sealed[:600]]),
+        Target("site_policy", lambda c: _site(folder, c), REFUSALS, [authority.site.as_bytes()]),
+        Target("decision_record", lambda c: facts_of(strict_json_object(c)), REFUSALS, [facts]),
+        Target(
+            "policy_cases",
+            lambda c: run_cases(c, site=SitePolicy()),
+            REFUSALS,
+            [json.dumps({"cases": [case]}).encode()],
+        ),
+        Target(
+            "broker_request",
+            _read_request,
+            REFUSALS,
+            [_broker_request(decision.grant, decision.entry, decision.log_proof)],
+        ),
+        Target("key_ring", lambda c: parse_claims(RingFile, strict_json_object(c)), REFUSALS, [_ring()]),
+        Target("key_uri", lambda c: _uri(folder, c.decode("latin-1")), (KeySourceError,), _uris()),
+    ]
+
+
+def _token_target(name: str, token: str, verify: Callable[[str], object], key: Ed25519PrivateKey) -> Target:
+    """Half of the changes are made behind the signature: claims are changed and signed anew with the right key."""
+    draw = random.Random(name)
+    header, claims, _ = token.split(".")
+
+    def run(content: bytes) -> None:
+        if draw.random() < 0.5:
+            text = content.decode("latin-1")
+            verify(text)
+            if text != token:
+                raise AssertionError("a changed token is taken for good")
+            return
+        changed = mutate(b64url_decode(claims), content, draw)
+        signed = f"{header}.{b64url(changed)}"
+        verify(f"{signed}.{b64url(key.sign(signed.encode()))}")
+
+    return Target(name, run, REFUSALS, [token.encode()])
+
+
+def _open_sealed(path: Path, content: bytes, key: bytes, whole: bytes) -> None:
+    path.write_bytes(content)
+    open_sealed(path, key)
+    if content != whole:
+        raise AssertionError("a changed sealed file opens")
+
+
+def _sealed_header(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    read_sealed_header(path)
+
+
+def _site(folder: Path, content: bytes) -> None:
+    path = folder / "fuzzed-site.json"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    read_site_policy(path)
+
+
+def _broker_request(grant: str, entry: bytes, proof: str) -> bytes:
+    return canonical_json({"grant": grant, "entry": b64url(entry), "log_proof": proof})
+
+
+def _ring() -> bytes:
+    retired = {"registry": [{"x": b64url(bytes(32)), "retired_at": 1, "revoked_at": None}]}
+    return canonical_json({"schema_version": 1, "uris": {"gate": "file:keys/gate.pem"}, "retired": retired})
+
+
+def _uris() -> list[bytes]:
+    hardware = b"pkcs11:token=vasari;object=gate;id=%01?module-path=/no/such/module.so&pin-source=file:/no/such/pin"
+    return [hardware, b"file:keys/gate.pem?passphrase-file=pass", b"python:no.such:function?public=gate.pub.pem"]
+
+
+def _uri(folder: Path, uri: str) -> None:
+    """Parse only: a program that a changed URI happens to name must not run."""
+    if uri.startswith("pkcs11:"):
+        HsmUri.parse(uri)
+    elif uri.startswith("file:"):
+        open_signing_key(uri, base=folder / "nothing-here")
+    else:
+        raise KeySourceError(sha256_hex(uri.encode("latin-1")))
+
+
+def tell(outcomes: dict[str, Outcome]) -> int:
+    """Print one line for each parser; how many failures there were."""
+    for parser, outcome in outcomes.items():
+        click.echo(
+            f"{parser:18s} {outcome.cases:9,d} cases, {outcome.refused:9,d} refused, {len(outcome.failures)} failures"
+        )
+        for failure in sorted(set(outcome.failures)):
+            click.echo(f"    {failure}")
+    return sum(len(outcome.failures) for outcome in outcomes.values())
+
+
+@click.command(help=__doc__)
+@click.option("--seconds", type=float, default=600, show_default=True, help="Time for each parser.")
+@click.option("--only", multiple=True, help="These parsers only.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the random changes.")
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Write failing inputs here.")
+@click.option("--write", is_flag=True, help="Put the row into benchmarks/results/gate.json.")
+def main(seconds: float, only: tuple[str, ...], seed: int, keep: Path | None, write: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        chosen = [target for target in targets(Path(name)) if not only or target.name in only]
+        outcomes = {target.name: fuzz(target, seconds=seconds, seed=seed, keep=keep) for target in chosen}
+    failed = tell(outcomes)
+    row: Rows = {
+        "fuzz_failures_gate": {
+            "value": failed,
+            "unit": f"failures, {seconds:g} s for each of {len(outcomes)} parsers",
+            "n": sum(outcome.cases for outcome in outcomes.values()),
+            "command": f"python -m benchmarks.fuzz_gate --seconds {seconds:g} --seed {seed}",
+        }
+    }
+    if write and not only:
+        write_results("gate", row)
+    raise SystemExit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The key broker as a process of its own, under its own user: HTTP over a Unix socket, or TCP for a worker elsewhere.
+
+    POST /v1/content-key   {"grant", "entry", "log_proof"}  ->  {"wrapped"}
+
+`entry` and `wrapped` are base64url. Nothing in a request or an answer is secret: the content key is HPKE cipher text
+for the ephemeral key that the gate signed into the grant. On a Unix socket the kernel names the caller
+(SO_PEERCRED) and only the users given are served. One request at a time, small, with a time limit.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import struct
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from policy.canonical import b64url, b64url_decode, canonical_json, strict_json_object
+from policy.errors import GrantError, KeyFileError, PolicyError
+from policy.locked_memory import guard_process
+
+PATH = "/v1/content-key"
+MAX_REQUEST_BYTES = 256 * 1024
+TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 20.0
+
+
+class ReleasesKeys(Protocol):
+    """What the pipeline needs of a broker: in this process, on this machine, or elsewhere."""
+
+    def release_key(self, grant: str, entry: bytes, log_proof: str) -> bytes:
+        """The wrapped content key; raises GrantError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
+
+class BrokerClient:
+    """A broker behind `unix:PATH`, `http://…` or `https://…`."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        _parse_address(address)
+
+    def release_key(self, grant: str, entry: bytes, log_proof: str) -> bytes:
+        """The wrapped content key; raises GrantError with the broker's own reason, or when it can't be reached."""
+        body = canonical_json({"grant": grant, "entry": b64url(entry), "log_proof": log_proof})
+        connection = _connect(self._address)
+        try:
+            connection.request("POST", PATH, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            members = strict_json_object(answer.read(MAX_REQUEST_BYTES))
+            if answer.status != http.HTTPStatus.OK:
+                raise GrantError(f"the key broker refuses: {str(members.get('detail'))[:500]}")
+            return b64url_decode(str(members["wrapped"]))
+        except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+            raise GrantError(f"the key broker at {self._address} can't be asked: {error!r:.300}") from error
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Nothing stays open between two requests."""
+
+
+def serve_broker(broker: ReleasesKeys, address: str, *, users: frozenset[int] = frozenset()) -> None:
+    """Serve until the process is ended. `users`: ids that may ask over a Unix socket, besides the broker's own."""
+    guard_process()
+    with make_server(broker, address, users=users) as server:
+        server.serve_forever()
+
+
+def make_server(broker: ReleasesKeys, address: str, *, users: frozenset[int] = frozenset()) -> HTTPServer:
+    """The listening server; a socket file has mode 0666 and the kernel's word on who asks."""
+    kind, place = _parse_address(address)
+    if kind == "unix":
+        return _UnixServer(Path(place), _handler(broker, users | {os.geteuid()}))
+    host, _, port = place.rpartition(":")
+    return HTTPServer((host.strip("[]"), int(port)), _handler(broker, None))
+
+
+class _UnixServer(HTTPServer):
+    """HTTP on a Unix socket; takes the place of a socket that nobody listens on any more."""
+
+    address_family = socket.AF_UNIX
+
+    def __init__(self, path: Path, handler: type[BaseHTTPRequestHandler]) -> None:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(path)) == 0:
+                    raise PolicyError(f"{path}: a broker listens there already")
+            path.unlink()
+        self._path = path
+        super().__init__(str(path), handler)  # type: ignore[arg-type]  # typed for host and port only
+
+    def server_bind(self) -> None:
+        """Bind; who may ask is the kernel's word, not the file mode's."""
+        self.socket.bind(str(self._path))
+        self._path.chmod(0o666)
+        self.server_name, self.server_port = "broker", 0
+
+    def server_close(self) -> None:
+        """Close, and take the socket file away."""
+        super().server_close()
+        self._path.unlink(missing_ok=True)
+
+
+def _handler(broker: ReleasesKeys, users: frozenset[int] | None) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = TIMEOUT_S
+        server_version, sys_version = "vasari-broker", ""
+
+        def do_POST(self) -> None:
+            status, members = self._answer()
+            body = canonical_json(members)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json" if status == 200 else "application/problem+json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def _answer(self) -> tuple[int, dict[str, Any]]:
+            if users is not None and (asking := _peer_user(self.connection)) not in users:
+                return 403, {"title": "Not allowed", "detail": f"user {asking} may not ask this broker"}
+            length = self.headers.get("Content-Length", "")
+            if self.path != PATH:
+                return 404, {"title": "Not found", "detail": f"only {PATH} is served"}
+            if not (length.isascii() and length.isdecimal()) or int(length) > MAX_REQUEST_BYTES:
+                return 413, {"title": "Too large", "detail": f"expected a length of at most {MAX_REQUEST_BYTES}"}
+            try:
+                grant, entry, proof = _read_request(self.rfile.read(int(length)))
+                return 200, {"wrapped": b64url(broker.release_key(grant, entry, proof))}
+            except GrantError as error:
+                return 403, {"title": "Refused", "detail": str(error)}
+            except KeyFileError as error:
+                return 500, {"title": "No key", "detail": str(error)}
+            except ValueError as error:
+                return 400, {"title": "Not a request", "detail": str(error)[:300]}
+            except Exception as error:  # noqa: BLE001  whatever broke: no key leaves, and the caller hears that
+                return 500, {"title": "Failed", "detail": f"the broker failed: {type(error).__name__}"}
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Requests hold grants; they are counted in the broker's ledger, not written to a log."""
+
+    return Handler
+
+
+def _read_request(body: bytes) -> tuple[str, bytes, str]:
+    members = strict_json_object(body)
+    if set(members) != {"grant", "entry", "log_proof"} or not all(isinstance(one, str) for one in members.values()):
+        raise ValueError("expected exactly grant, entry and log_proof, each a text")
+    return members["grant"], b64url_decode(members["entry"]), members["log_proof"]
+
+
+def _peer_user(connection: socket.socket) -> int:
+    """User id of the process at the other end of a Unix socket, as the kernel knows it."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+def _parse_address(address: str) -> tuple[str, str]:
+    kind, _, place = address.partition(":")
+    if kind == "unix" and place.startswith("/"):
+        return kind, place
+    parts = urlsplit(address)
+    if kind in ("http", "https") and parts.hostname and parts.port and not parts.path.strip("/"):
+        return kind, f"[{parts.hostname}]:{parts.port}"
+    raise PolicyError(f"{address!r:.200}: expected unix:/PATH, http://HOST:PORT or https://HOST:PORT")
+
+
+def _connect(address: str) -> http.client.HTTPConnection:
+    kind, place = _parse_address(address)
+    if kind == "unix":
+        return _UnixConnection(place)
+    host, _, port = place.rpartition(":")
+    make = http.client.HTTPSConnection if kind == "https" else http.client.HTTPConnection
+    return make(host.strip("[]"), int(port), timeout=ANSWER_TIMEOUT_S)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("broker", timeout=ANSWER_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(ANSWER_TIMEOUT_S)
+        self.sock.connect(self._path)

@@ -1,0 +1,158 @@
+"""The key broker as a process of its own, under another user where the tests may make one; over HTTP too."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from policy import GrantError, StateError, open_broker, serve_broker
+from policy.broker import WorkerKey
+from policy.broker_service import BrokerClient
+from policy.clock import utc_now
+from policy.seal import open_sealed
+from tests.policy.child_process import PROCESSES
+from tests.policy.conftest import GateSimulator
+
+NOBODY = 65534
+
+
+def run_broker(folder: Path, address: str, users: frozenset[int], become: int | None, now: float) -> None:
+    if become is not None:
+        os.setgid(become)
+        os.setuid(become)
+    broker = open_broker(folder, lambda: utc_now().fromtimestamp(now, utc_now().tzinfo))
+    serve_broker(broker, address, users=users)
+
+
+@contextmanager
+def broker_process(
+    simulator: GateSimulator, folder: Path, address: str, *, users: frozenset[int], become: int | None = None
+) -> Iterator[None]:
+    simulator.authority.split_broker(folder, address)
+    if become is not None:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, become, become)
+    arguments = (folder, address, users, become, simulator.clock().timestamp())
+    child = PROCESSES.Process(target=run_broker, args=arguments)
+    child.start()
+    try:
+        _wait_until_it_answers(address)
+        yield
+    finally:
+        child.kill()
+        child.join()
+
+
+def _wait_until_it_answers(address: str) -> None:
+    for _ in range(600):
+        try:
+            BrokerClient(address).release_key("", b"", "")
+        except GrantError as error:
+            if "can't be asked" not in str(error):
+                return
+        time.sleep(0.1)
+    raise AssertionError("the broker does not answer")
+
+
+def test_broker_of_another_user_opens_the_weights_for_a_logged_allow_once(tmp_path: Path) -> None:
+    own = os.geteuid()
+    base = Path("/tmp") / f"vasari-broker-{os.getpid()}"  # noqa: S108  another user must reach it
+    base.mkdir(mode=0o777)
+    base.chmod(0o777)
+    simulator = GateSimulator(tmp_path)
+    become = NOBODY if own == 0 else None
+    try:
+        with broker_process(simulator, base / "b", f"unix:{base}/s", users=frozenset({own}), become=become):
+            assert not (simulator.state / "keys" / "broker.kek").exists()
+            assert not (simulator.state / "content-keys.json").exists()
+            simulator.reopen()
+            worker = WorkerKey()
+            decision = simulator.gate.decide(simulator.request(), worker_key=worker.public_bytes)
+            grant = decision.grant, decision.entry, decision.log_proof
+            wrapped = simulator.authority.broker.release_key(*grant)
+            entries = [json.loads(simulator.authority.log.entry(n)) for n in range(simulator.authority.log.size)]
+            assert entries[-1]["event"] == "key.released"
+            jti = json.loads((base / "b" / "released.jsonl").read_text())["grant"]
+            with worker.unwrap(wrapped, jti) as key:
+                assert open_sealed(simulator.authority.weights, key.view).tensors
+            with pytest.raises(GrantError, match="used before"):
+                simulator.authority.broker.release_key(*grant)
+            refused = simulator.decide(simulator.request(purpose="detector-training"))
+            with pytest.raises(GrantError, match="not good"):
+                simulator.authority.broker.release_key(refused.grant, refused.entry, refused.log_proof)
+    finally:
+        simulator.authority.close()
+        shutil.rmtree(base)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to run a broker under another user")
+def test_user_who_is_not_named_gets_nothing(simulator: GateSimulator, tmp_path: Path) -> None:
+    base = Path("/tmp") / f"vasari-broker-no-{os.getpid()}"  # noqa: S108
+    base.mkdir(mode=0o777)
+    base.chmod(0o777)
+    try:
+        with broker_process(simulator, base / "b", f"unix:{base}/s", users=frozenset(), become=NOBODY):
+            decision = simulator.decide(simulator.request())
+            with pytest.raises(GrantError, match="user 0 may not ask"):
+                BrokerClient(f"unix:{base}/s").release_key(decision.grant, decision.entry, decision.log_proof)
+    finally:
+        shutil.rmtree(base)
+
+
+def test_broker_over_http_answers_with_sentences(simulator: GateSimulator, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{_free_port()}"
+    with broker_process(simulator, tmp_path / "broker", address, users=frozenset()):
+        simulator.reopen()
+        decision = simulator.decide(simulator.request())
+        tampered = decision.log_proof.replace("index ", "index 1", 1)
+        with pytest.raises(GrantError, match="not proven"):
+            simulator.authority.broker.release_key(decision.grant, decision.entry, tampered)
+        assert simulator.authority.broker.release_key(decision.grant, decision.entry, decision.log_proof)
+        for path, body, status in (
+            ("/v1/content-key", b"[]", 400),
+            ("/v1/content-key", b'{"grant":"a","grant":"b"}', 400),
+            ("/v1/content-key", b'{"grant":1,"entry":"","log_proof":""}', 400),
+            ("/etc/passwd", b"{}", 404),
+            ("/v1/content-key", b" " * (256 * 1024 + 1), 413),
+        ):
+            assert _post(address, path, body) == status
+
+
+def test_missing_broker_is_an_error_and_the_use_is_not_lost(simulator: GateSimulator, tmp_path: Path) -> None:
+    simulator.authority.split_broker(tmp_path / "broker", f"unix:{tmp_path}/nobody-listens")
+    simulator.reopen()
+    decision = simulator.decide(simulator.request())
+    with pytest.raises(GrantError, match="can't be asked"):
+        simulator.authority.broker.release_key(decision.grant, decision.entry, decision.log_proof)
+
+
+def test_broker_is_split_once(simulator: GateSimulator, tmp_path: Path) -> None:
+    simulator.authority.split_broker(tmp_path / "broker", f"unix:{tmp_path}/s")
+    with pytest.raises(StateError, match="moved out before"):
+        simulator.authority.split_broker(tmp_path / "again", f"unix:{tmp_path}/s")
+
+
+def _post(address: str, path: str, body: bytes) -> int:
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+    try:
+        connection.request("POST", path, body)
+        return connection.getresponse().status
+    except OSError:
+        return 413  # it hung up on a body that is too long
+    finally:
+        connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,69 +1,66 @@
-"""Reads the mark out of sound without the original, its start time, loudness or polarity."""
+"""Reads the mark out of sound without the original, its start time, loudness, polarity, speed or tempo."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import resample
 
-from watermark.audio_pattern import (
-    ANALYSIS_RATE,
-    BINS,
-    CELLS,
-    CHUNK,
-    FRAME,
-    FRAMES_PER_CHIP,
-    HOP,
-    PERIOD,
-    PILOT_CELLS,
-    AudioPattern,
-    check_rate,
-    check_samples,
-    deviation,
-    window,
+from watermark.audio_pattern import ANALYSIS_RATE, FRAME, AudioPattern, check_rate, check_samples
+from watermark.audio_search import (
+    Hypothesis,
+    PatternSearch,
+    chip_sums,
+    coarse_speed_planes,
+    folded,
+    plane,
+    speed_planes,
+    tempo_planes,
 )
-from watermark.code import CODED_BITS
 from watermark.detection import Detection, TagCheck
 from watermark.errors import TooShortError, WatermarkError
 from watermark.key import MarkKey
 from watermark.payload import Payload
 
 SHORTEST_S = 1.0
-LOOKS_S = (3.0, 5.0, 8.0, 12.0, 20.0)  # the last one ends the window
-ALIGNMENTS = 4  # frame starts tried within one hop, 8 ms apart
-CLIP = 0.6
-CANDIDATES = 6
+LOOKS_S = (3.0, 6.0, 12.0)  # at the last one other speeds are tried too, and all but OVERLAP_S is let go
+OVERLAP_S = 3.0
+CHUNK = 5120  # samples at ANALYSIS_RATE taken in at once
+AUDIBLE_RMS = 1e-4  # -80 dBFS
+Planes = Iterable[tuple[float, Tensor]]
+LIKELIEST = 3  # starts, speeds and tempos that are decoded
 
 
 def detect_audio(blocks: Iterable[Tensor], keys: Sequence[MarkKey], *, sample_rate: int) -> Detection:
     """Look for a mark of any of `keys` in mono float32 blocks; stop at the first genuine one.
 
-    Memory: one table of 0.4 MB, started afresh every 20 s. `seconds_used` counts audible sound
-    only; if it is near 0, there was nothing to hide a mark in. Raises `WatermarkError` for less
-    than 1 s of sound, a rate below 16 kHz, or no key.
+    Memory: 12 s of sound and its time-frequency plane, about 30 MB. `seconds_used` counts audible sound only; if it
+    is near 0, there was nothing to hide a mark in. Raises `TooShortError` for less than 1 s of sound,
+    `WatermarkError` for a rate below 16 kHz or no key.
     """
     if not keys:
         raise WatermarkError("no key to look with: give at least one MarkKey")
     search = _Search(keys)
     total = 0
-    for chunk, length in _chunks(blocks, sample_rate):
-        search.push(chunk)
-        total += length
-        if search.payload is not None:
-            return search.detection()
-    if total < SHORTEST_S * sample_rate:
-        raise TooShortError(f"only {total / sample_rate:.2f} s of sound: a mark needs {SHORTEST_S:g} s at least")
-    search.look()
+    with torch.inference_mode():
+        for chunk, length in _chunks(blocks, sample_rate):
+            search.push(chunk)
+            total += length
+            if search.payload is not None:
+                return search.detection()
+        if total < SHORTEST_S * sample_rate:
+            raise TooShortError(f"only {total / sample_rate:.2f} s of sound: a mark needs {SHORTEST_S:g} s at least")
+        search.finish()
     return search.detection()
 
 
 def _chunks(blocks: Iterable[Tensor], sample_rate: int) -> Iterator[tuple[Tensor, int]]:
-    """The sound in pieces of CHUNK samples at ANALYSIS_RATE, with the own-rate samples each stands for."""
-    size = check_rate(sample_rate)
+    """The sound in pieces of at most CHUNK samples at ANALYSIS_RATE, with the own-rate samples each stands for."""
+    check_rate(sample_rate)
+    size = CHUNK * sample_rate // ANALYSIS_RATE
     margin = size // 8
     buffer = torch.zeros(margin)
     for block in blocks:
@@ -75,7 +72,8 @@ def _chunks(blocks: Iterable[Tensor], sample_rate: int) -> Iterator[tuple[Tensor
     rest = len(buffer) - margin
     buffer = torch.cat([buffer, torch.zeros(2 * size + margin)])
     while rest > 0:
-        yield _resampled(buffer[: size + 2 * margin], sample_rate), min(rest, size)
+        length = min(rest, size)
+        yield _resampled(buffer[: size + 2 * margin], sample_rate)[: length * ANALYSIS_RATE // sample_rate], length
         buffer, rest = buffer[size:], rest - size
 
 
@@ -84,52 +82,88 @@ def _resampled(sound: Tensor, sample_rate: int) -> Tensor:
     return low[CHUNK // 8 : CHUNK // 8 + CHUNK]
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """A folded plane, the speed or tempo it is for, and its pilot z."""
+
+    z: float
+    name: float
+    table: Tensor
+
+
 class _Search:
-    """The sound folded onto one period of the pattern, for each alignment; and what was read in it."""
+    """The last seconds of sound, and what was read in them."""
 
     def __init__(self, keys: Sequence[MarkKey]) -> None:
-        self._keys = keys
+        self._keys = [(key, PatternSearch(AudioPattern.of(key))) for key in keys]
         self._check = TagCheck()
+        self._sound = torch.zeros(0)
+        self._looks = list(LOOKS_S)
+        self._unseen = False
+        self._audible = 0  # samples
         self._best_z = 0.0
         self._key_id: int | None = None
-        self._tail = torch.zeros(0)
-        self._steps = 0  # frame starts so far, HOP / ALIGNMENTS apart
-        self._audible = 0.0  # frames worth of audible sound, this window
-        self._earlier_s = 0.0
-        self._clear()
         self.payload: Payload | None = None
 
-    def _clear(self) -> None:
-        self._folded = torch.zeros(ALIGNMENTS * PERIOD * FRAMES_PER_CHIP, BINS)
-        self._audible, self._samples, self._looks = 0.0, 0, list(LOOKS_S)
-
     def push(self, chunk: Tensor) -> None:
-        sound = torch.cat([self._tail, chunk])
-        step = HOP // ALIGNMENTS
-        frames = sound.unfold(0, FRAME, step)
-        self._tail = sound[len(frames) * step :]
-        value, audible = deviation(torch.fft.rfft(frames * window()))
-        rows = (torch.arange(len(frames)) + self._steps) % len(self._folded)
-        self._folded.index_add_(0, rows, value.clamp(-CLIP, CLIP) * audible)
-        self._steps += len(frames)
-        self._audible += float((audible.float().mean(1) > 0.2).sum()) / ALIGNMENTS
-        self._samples += len(chunk)
-        if self._samples >= self._looks[0] * ANALYSIS_RATE:
+        self._sound = torch.cat([self._sound, chunk])
+        self._audible += _audible_samples(chunk)
+        self._unseen = True
+        if len(self._sound) >= self._looks[0] * ANALYSIS_RATE:
             self._looks.pop(0)
-            self.look()
-            if not self._looks and self.payload is None:
-                self._earlier_s += self._audible * HOP / ANALYSIS_RATE
-                self._clear()
+            self._look(thoroughly=not self._looks)
+            if not self._looks:
+                self._sound = self._sound[-round(OVERLAP_S * ANALYSIS_RATE) :]
+                self._looks = [at for at in LOOKS_S if at > OVERLAP_S]
 
-    def look(self) -> None:
-        """Decode the likeliest time phases of every key."""
-        for key in self._keys:
-            for z, word in soft_words(self._folded, key):
-                self._best_z = max(self._best_z, z)
-                self.payload = self._check.read(word, key)
-                if self.payload is not None:
-                    self._best_z, self._key_id = z, key.key_id
-                    return
+    def finish(self) -> None:
+        """The last look, at what has come since the one before."""
+        if self._unseen:
+            self._look(thoroughly=True)
+
+    def _look(self, *, thoroughly: bool) -> None:
+        self._unseen = not thoroughly
+        loudness = self._sound.square().mean().sqrt()
+        if len(self._sound) < 2 * FRAME or float(loudness) < 1e-7:
+            return
+        sound = self._sound * (0.05 / loudness)  # no threshold below depends on the loudness
+        values = plane(sound)
+        sums = chip_sums(values)
+        for key, search in self._keys:
+            hypotheses = search.plain(folded(sums), LIKELIEST)
+            cut = search.cut(sums, ANALYSIS_RATE)
+            if self._read([*hypotheses, *([cut] if cut else [])], key):
+                return
+        if thoroughly and not self._tried(tempo_planes(values)):
+            likely = {one.name for best in self._ranked(coarse_speed_planes(sound)) for one in best}
+            lengths = sorted({int(length) + beside for length in likely for beside in (-2, 0, 2)})
+            self._tried(speed_planes(sound, lengths))
+
+    def _tried(self, planes: Planes) -> bool:
+        """Whether one of the likeliest planes carries a mark."""
+        return any(
+            self._read([hypothesis for one in best for hypothesis in search.plain(one.table, 1)], key)
+            for (key, search), best in zip(self._keys, self._ranked(planes), strict=True)
+        )
+
+    def _ranked(self, planes: Planes) -> list[list[Ranked]]:
+        """For each key the likeliest planes, best first."""
+        ranked: list[list[Ranked]] = [[] for _ in self._keys]
+        for name, table in planes:
+            for (_, search), best in zip(self._keys, ranked, strict=True):
+                best.append(Ranked(search.best_z(table), name, table))
+                best.sort(key=lambda one: -one.z)
+                del best[LIKELIEST:]
+        return ranked
+
+    def _read(self, hypotheses: Sequence[Hypothesis], key: MarkKey) -> bool:
+        for hypothesis in hypotheses:
+            self._best_z = max(self._best_z, hypothesis.z)
+            self.payload = self._check.read(hypothesis.word, key)
+            if self.payload is not None:
+                self._best_z, self._key_id = hypothesis.z, key.key_id
+                return True
+        return False
 
     def detection(self) -> Detection:
         return Detection(
@@ -138,38 +172,10 @@ class _Search:
             key_id=self._key_id,
             log10_false_positive=self._check.log10_false_positive,
             pilot_z=self._best_z,
-            seconds_used=self._earlier_s + self._audible * HOP / ANALYSIS_RATE,
+            seconds_used=self._audible / ANALYSIS_RATE,
         )
 
 
-def soft_words(folded: Tensor, key: MarkKey) -> list[tuple[float, NDArray[np.float64]]]:
-    """Pilot z and soft code word [512] of the likeliest starts, best first.
-
-    `folded` [ALIGNMENTS * 64, BINS]: sums of chip values by frame start, modulo one period.
-    """
-    pattern = AudioPattern.of(key)
-    tables = _tables(folded)  # [ALIGNMENTS * 2, PERIOD, BINS]
-    energy = tables.square().sum((1, 2))
-    if float(energy.max()) == 0:
-        return []
-    pilots = torch.stack([pattern.pilot.roll(-start, 0) for start in range(PERIOD)])
-    chance = (energy * PILOT_CELLS / CELLS).sqrt().clamp(min=1e-9)
-    z = (tables.flatten(1) @ pilots.flatten(1).T) / chance[:, None]  # [alignments, starts]
-    words = []
-    for place in z.flatten().topk(CANDIDATES).indices.tolist():
-        table, start = divmod(place, PERIOD)
-        values = tables[table].roll(start, 0).flatten()[pattern.data] * pattern.signs
-        word = np.bincount(pattern.owner.numpy(), values.numpy(), CODED_BITS).astype(np.float64)
-        words.append((float(z[table, start]), word))
-    return words
-
-
-def _tables(folded: Tensor) -> Tensor:
-    """Chip sums [ALIGNMENTS * 2, PERIOD, BINS]: for each frame start within a chip, its two frames added up.
-
-    Constant tones and the recording's own spectrum are taken out: they say nothing about chips.
-    """
-    by_frame = folded.reshape(PERIOD * FRAMES_PER_CHIP, ALIGNMENTS, BINS).transpose(0, 1)
-    by_frame = by_frame - by_frame.mean(1, keepdim=True)
-    both = by_frame + by_frame.roll(-1, 1)
-    return torch.cat([both[:, 0::2], both[:, 1::2]])
+def _audible_samples(chunk: Tensor) -> int:
+    parts = chunk[: len(chunk) // 320 * 320].reshape(-1, 320)
+    return 320 * int((parts.square().mean(1).sqrt() > AUDIBLE_RMS).sum())

@@ -1,8 +1,8 @@
 """The time-frequency plane of the sound mark, at ANALYSIS_RATE whatever the sound's own rate.
 
-Frames of FRAME samples, HOP apart; BINS between about 310 Hz and 6 kHz. A chip is one bin for two
-frames. A keyed share-out gives an eighth of the chips to the pilot and the rest to the 512 coded
-bits; after PERIOD chip times (2 s) the pattern starts again.
+Frames of FRAME samples; BINS between about 310 Hz and 6 kHz. A chip is one bin for CHIP samples (64 ms). A keyed
+share-out gives a sixth of the chips to the pilot and the rest to the 512 coded bits; after PERIOD chips (2 s) the
+pattern starts again. A chip of +1 is a cell above the typical magnitude around it, one of -1 a cell below.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ from watermark.key import MarkKey
 
 ANALYSIS_RATE = 16_000
 FRAME = 1024
-HOP = 512
-FRAMES_PER_CHIP = 2
+CHIP = 1024
 FIRST_BIN, LAST_BIN = 20, 384
 BINS = LAST_BIN - FIRST_BIN + 1
+TELEPHONE_BINS = 198  # up to 3.4 kHz
 PERIOD = 32
 CELLS = PERIOD * BINS
-PILOT_CELLS = CELLS // 8
-AUDIBLE = 5e-4  # smallest magnitude that carries a chip; about -90 dBFS noise
+PILOT_CELLS = CELLS // 6
 SMOOTH_BINS = 16
-CHUNK = 5120  # samples at ANALYSIS_RATE worked on at once; ten hops, 0.32 s
-RATE_STEP = 25  # so that a chunk is a whole number of samples at the sound's own rate
+AUDIBLE = 2e-4  # smallest typical magnitude that carries a chip; about -100 dBFS of noise
+FLOOR = 0.15  # share of the typical magnitude below which a cell counts as empty: codecs fill such cells
+LIMIT = 0.7  # nepers; a cell further from the typical magnitude says no more than one at it
+RATE_STEP = 25
 
 
 @dataclass(frozen=True)
 class AudioPattern:
-    """`pilot` float32 [PERIOD, BINS] in {-1, 0, 1}; cell numbers of the `data`, `signs`, `owner` bits."""
+    """`pilot` float32 [PERIOD, BINS] in {-1, 0, 1}; `signs` [PERIOD, BINS] of all chips; `owner` int64 [PERIOD, BINS]:
+    the coded bit a chip belongs to, -1 for the pilot."""
 
     pilot: Tensor
-    data: Tensor
     signs: Tensor
     owner: Tensor
 
@@ -51,49 +52,45 @@ class AudioPattern:
 
     def chips(self, coded: Tensor) -> Tensor:
         """The whole period [PERIOD, BINS] for coded bits float32 [512] in {-1, +1}."""
-        chips = self.pilot.flatten().clone()
-        chips[self.data] = self.signs * coded[self.owner]
-        return chips.reshape(PERIOD, BINS)
+        return self.signs * torch.where(self.owner >= 0, coded[self.owner], 1.0)
 
 
 @lru_cache(maxsize=16)
 def _pattern(key: MarkKey) -> AudioPattern:
     order = prf.permutation(key, "audio/cells", CELLS)
     signs = torch.from_numpy(prf.signs(key, "audio/chips", CELLS).astype(np.float32))
-    pilot = torch.zeros(CELLS)
-    marked = torch.from_numpy(order[:PILOT_CELLS])
-    pilot[marked] = signs[marked]
-    data = torch.from_numpy(order[PILOT_CELLS:])
-    owner = torch.arange(CELLS - PILOT_CELLS) % CODED_BITS
-    return AudioPattern(pilot=pilot.reshape(PERIOD, BINS), data=data, signs=signs[data], owner=owner)
+    owner = torch.full((CELLS,), -1)
+    owner[torch.from_numpy(order[PILOT_CELLS:])] = torch.arange(CELLS - PILOT_CELLS) % CODED_BITS
+    pilot = torch.where(owner < 0, signs, 0.0)
+    return AudioPattern(*(plane.reshape(PERIOD, BINS) for plane in (pilot, signs, owner)))
 
 
-def deviation(spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """Log magnitude less its mean over 33 bins, and which cells are audible: both [..., BINS].
+def deviation(power: Tensor, bins: int = BINS) -> tuple[Tensor, Tensor]:
+    """How far the first `bins` cells lie above or below what is typical around them, and the typical magnitude.
 
-    `spectrum` complex [K, FRAME / 2 + 1]. The first is free of loudness and of the slow shape of
-    the spectrum; this is what chips are written to and read from.
+    Both [K, bins]; `power` [K, >= FIRST_BIN + bins + SMOOTH_BINS] of the spectrum. Typical is the geometric mean over
+    33 bins, so the deviation, in nepers within ±LIMIT, is free of loudness and of the slow shape of the spectrum.
+    Differentiable.
     """
-    wide = spectrum[:, FIRST_BIN - SMOOTH_BINS : LAST_BIN + 1 + SMOOTH_BINS].abs()
-    log = torch.log(wide + 1e-5)
-    smooth = F.avg_pool1d(log[:, None], 2 * SMOOTH_BINS + 1, stride=1)[:, 0]
-    inner = slice(SMOOTH_BINS, SMOOTH_BINS + BINS)
-    return log[:, inner] - smooth, wide[:, inner] > AUDIBLE
+    wide = (power[:, FIRST_BIN - SMOOTH_BINS : FIRST_BIN + bins + SMOOTH_BINS] + 1e-12).sqrt()
+    typical = torch.exp(F.avg_pool1d(torch.log(wide + 1e-5)[:, None], 2 * SMOOTH_BINS + 1, stride=1)[:, 0])
+    cell = wide[:, SMOOTH_BINS : SMOOTH_BINS + bins]
+    value = torch.log((cell + FLOOR * typical) / ((1 + FLOOR) * typical))
+    return LIMIT * torch.tanh(value / LIMIT), typical
 
 
-def window() -> Tensor:
+def window(length: int = FRAME) -> Tensor:
     """Square root of the periodic Hann window; analysis times synthesis adds up to 1 at half overlap."""
-    return torch.hann_window(FRAME).sqrt()
+    return torch.hann_window(length).sqrt()
 
 
-def check_rate(sample_rate: int) -> int:
-    """Samples per chunk at `sample_rate`; raises `WatermarkError` for a rate that can't be worked with."""
+def check_rate(sample_rate: int) -> None:
+    """Raise `WatermarkError` for a rate that can't be worked with."""
     if not ANALYSIS_RATE <= sample_rate <= 192_000 or sample_rate % RATE_STEP:
         raise WatermarkError(
             f"the sample rate must be a multiple of {RATE_STEP} Hz in 16000..192000, got {sample_rate};"
             " resample first (48000 is a good choice)"
         )
-    return CHUNK * sample_rate // ANALYSIS_RATE
 
 
 def check_samples(samples: Tensor) -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torchaudio.functional import resample
 
+from benchmarks.watermark_audio_attacks import Attack, chosen
 from benchmarks.watermark_clips import speech
 from media import audio_round_trip
 from tests.watermark.conftest import KEY, OTHER_KEY, PAYLOAD, SOUND_RATE, mark_sound
@@ -12,7 +13,9 @@ from watermark import AudioEmbedder, Detection, WatermarkError, detect_audio
 
 
 def look(samples: Tensor, *, sample_rate: int = SOUND_RATE) -> Detection:
-    return detect_audio(samples.split(sample_rate), [KEY], sample_rate=sample_rate)
+    return detect_audio(
+        [samples[at : at + sample_rate] for at in range(0, len(samples), sample_rate)], [KEY], sample_rate=sample_rate
+    )
 
 
 def snr_db(original: Tensor, marked: Tensor) -> float:
@@ -26,22 +29,38 @@ def test_a_clean_mark_gives_payload_key_id_and_bound(marked_voice: Tensor) -> No
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_mark_lies_26_db_below_the_speech(seed: int) -> None:
+def test_the_mark_lies_28_db_below_the_speech(seed: int) -> None:
     original = speech(4.0, sample_rate=SOUND_RATE, seed=seed)
-    assert snr_db(original, mark_sound(original)) >= 26
+    assert snr_db(original, mark_sound(original)) >= 28
+
+
+def test_it_can_be_marked_where_no_gradient_is_recorded(voice: Tensor, marked_voice: Tensor) -> None:
+    with torch.inference_mode():
+        assert torch.equal(mark_sound(voice.clone()), marked_voice)
 
 
 def test_it_survives_aac_at_64_kbit_s(compressed_voice: Tensor) -> None:
     assert look(compressed_voice).payload == PAYLOAD
 
 
-@pytest.mark.parametrize("cut", [1, 7_777, 30_000])
+@pytest.mark.parametrize("cut", [1, 30_000])
 def test_it_is_found_in_five_seconds_from_any_start(compressed_voice: Tensor, cut: int) -> None:
     assert look(compressed_voice[cut : cut + 5 * SOUND_RATE]).payload == PAYLOAD
 
 
 def test_gain_and_polarity_do_not_matter(compressed_voice: Tensor) -> None:
-    assert look(compressed_voice * -0.25).payload == PAYLOAD
+    assert look(compressed_voice * -0.05).payload == PAYLOAD
+
+
+@pytest.mark.parametrize(
+    "attack",
+    chosen(
+        "mp3_64k,opus_32k,resample_8k,band_300_3400,noise_20db,reverb,speed_90,speed_110,tempo_90,tempo_110,cut_middle"
+    ),
+    ids=lambda attack: attack.name,
+)
+def test_five_seconds_survive(marked_voice: Tensor, attack: Attack) -> None:
+    assert look(attack(marked_voice[20_000 : 20_000 + 5 * SOUND_RATE])).payload == PAYLOAD
 
 
 @pytest.mark.parametrize("rate", [16_000, 22_050, 44_100])
@@ -58,7 +77,7 @@ def test_any_rate_can_be_marked(rate: int) -> None:
 def test_block_sizes_do_not_change_a_bit_and_the_length_stays(voice: Tensor, marked_voice: Tensor) -> None:
     embedder = AudioEmbedder(KEY, PAYLOAD, sample_rate=SOUND_RATE)
     sizes = [0, 1, 999, 48_000, 100_000, len(voice) - 149_000]
-    parts = [embedder.push(part) for part in voice.split(sizes)]
+    parts = [embedder.push(part) for part in torch.split(voice, sizes)]
     out = torch.cat([*parts, embedder.flush()])
     assert torch.equal(out, marked_voice)
     assert len(out) == len(voice)
@@ -90,7 +109,7 @@ def test_silence_stays_silent_and_counts_no_seconds() -> None:
 
 
 def test_a_mark_late_in_a_long_recording_is_found(marked_voice: Tensor) -> None:
-    before = speech(21.0, sample_rate=SOUND_RATE, seed=9)
+    before = speech(13.0, sample_rate=SOUND_RATE, seed=9)
     assert look(torch.cat([before, marked_voice])).payload == PAYLOAD
 
 

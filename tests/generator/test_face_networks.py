@@ -64,8 +64,10 @@ def speaking(frames: int) -> MotionBlock:
 
 
 def test_a_volume_turned_to_the_head_and_back_is_the_same_volume() -> None:
-    volume = torch.randn(1, 2, 8, 24, 24)
-    smooth = torch.nn.functional.avg_pool3d(volume, (3, 5, 5), 1, (1, 2, 2))
+    volume = torch.randn(1, 2, 8, 24, 24, generator=torch.Generator().manual_seed(3))
+    smooth = volume
+    for _ in range(2):  # what two samplings must not blur
+        smooth = torch.nn.functional.avg_pool3d(smooth, (3, 5, 5), 1, (1, 2, 2))
     at = place(15, 0.1, 1.1)
     back = to_camera(to_canonical(smooth, at), at, torch.zeros(1, 3, 8, 24, 24))
     middle = (slice(None), slice(None), slice(2, 6), slice(8, 16), slice(8, 16))

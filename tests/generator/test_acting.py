@@ -79,4 +79,5 @@ def test_brows_rise_on_stress_alone_and_moods_move_their_own_axes() -> None:
 def test_drawn_controls_are_within_their_limits() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
-        Controls(**vars(draw_controls(rng)))  # raises outside of the limits
+        drawn = vars(draw_controls(rng))
+        assert Controls(**drawn).at(0) is not None, drawn  # Controls raises outside of the limits

@@ -1,6 +1,7 @@
 """`vasari mark`: every file gets a state of its own and never a guess; keys rotate without losing older clips."""
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -121,16 +122,17 @@ def test_a_folder_is_searched_and_bad_files_do_not_stop_it(marks: Lab) -> None:
 
 
 def test_after_a_rotation_new_clips_have_a_new_key_and_old_ones_are_still_read(marks: Lab, tmp_path: Path) -> None:
-    old = marks.json("mark", "keys", "list")["keys"][0]["key_id"]
-    rotated = marks.json("mark", "keys", "rotate")
+    lab = Lab(shutil.copytree(marks.folder, tmp_path / "lab"))  # the rotation is nobody else's
+    old = lab.json("mark", "keys", "list")["keys"][0]["key_id"]
+    rotated = lab.json("mark", "keys", "rotate")
     assert rotated["active"] != old
     assert rotated["retired"][0] == old
-    with Authority.open(marks.state) as authority:
+    with Authority.open(lab.state) as authority:
         clip = write(tmp_path / "new.mp4", marked_frames(talking_head(80, side=256, seed=6), authority.mark_key), None)
-    assert marks.json("mark", "detect", clip)["picture"]["key_id"] == rotated["active"]
-    before = marks.run("mark", "detect", marks.folder / "files" / "marked.mp4")
+    assert lab.json("mark", "detect", clip)["picture"]["key_id"] == rotated["active"]
+    before = lab.run("mark", "detect", lab.folder / "files" / "marked.mp4")
     assert f"key {old}, retired" in before.stdout
-    assert marks.run("mark", "detect", clip, "--key-id", old).exit_code == Exit.NOTHING_FOUND
+    assert lab.run("mark", "detect", clip, "--key-id", old).exit_code == Exit.NOTHING_FOUND
 
 
 def test_an_unknown_key_number_and_an_empty_folder_are_told(marks: Lab, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from generator.face_landmarks import CHIN, FOREHEAD_TOP
 from generator.rig_fit import FOCAL
 from generator.studio import take_sampling
 from generator.studio.head_model import StudioHead, to_pixels
-from generator.studio.lifted_person import LiftedPerson, LiftedStage, draw_lifted_target, lifted_moments
+from generator.studio.lifted_person import LiftedPerson
+from generator.studio.lifted_stage import LiftedStage, draw_lifted_target, lifted_moments
 from generator.studio.lighting import draw_light, linear_of
 from generator.studio.portrait_source import FittedPortrait
 from generator.studio.rig_mesh import rotation

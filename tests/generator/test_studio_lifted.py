@@ -10,7 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from generator.studio.lifted_person import LiftedStage, lift, lifted_moments
+from generator.studio.lifted_person import lift
+from generator.studio.lifted_stage import LiftedStage, lifted_moments
 from generator.studio.make_frames import Maker, Order
 from generator.studio.portrait_source import CROP_PX, FittedPortrait, PortraitBank
 from generator.studio.scene import Label

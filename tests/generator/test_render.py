@@ -253,6 +253,6 @@ def test_driven_frames_come_closer_to_a_real_talker_than_a_copy_of_the_first() -
     from benchmarks.renderer import a_renderer, reenact
 
     data = Path(os.environ["VASARI_DATA"])
-    face_db, copy_db, lips_db, lips_copy_db = reenact(a_renderer(), data / "grid" / "lrwp9a.mpg")
+    face_db, copy_db, lips_db, lips_copy_db = reenact(a_renderer(mouth={}), data / "grid" / "lrwp9a.mpg")
     assert face_db > copy_db
     assert lips_db > lips_copy_db

@@ -1,0 +1,158 @@
+"""What the warp lacks around the mouth, learnt from real talkers: light on lips, depth and teeth between them.
+
+A small network sees a window that follows the mouth, at half size: the frame's pixels, the portrait's own, where skin
+is open, where each pixel comes from. It returns a residual that is bounded, smooth (half size), zero at the window's
+edge, zero off the person and zero when nothing moves. Colours count in units of the portrait's own mean colour there:
+another gain of a channel is another gain of the residual, and a grey portrait stays grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from generator.errors import GeneratorError
+from generator.face_codes import Warped
+from generator.face_networks import Residual
+from generator.face_state import FaceState
+from generator.head_motion import HeadMotion
+from generator.motion_block import MotionBlock
+from generator.rig import EXPRESSION_NAMES
+from generator.warp import pixel_centres
+from generator.working_picture import SIZE_PX
+
+WIDTH_PX, HEIGHT_PX, ABOVE_PX = 160, 144, 60  # of the window; above the middle of the lips
+EDGE_PX = 16  # over which the residual fades out
+MOST = 0.45  # of the portrait's mean colour, that is added or taken at most
+MOUTH_AXES = tuple(i for i, n in enumerate(EXPRESSION_NAMES) if n.startswith(("mouth", "jaw", "cheek", "nose")))
+CODE = len(MOUTH_AXES) + 5  # and yaw, pitch, roll, size, how far the portrait's lips are apart
+PLANES = 11
+FULL_MOTION = 0.25  # sum of changes at which the residual is added in full
+
+
+class MouthRefiner(nn.Module):
+    """[B, 11, 72, 80] planes of `mouth_planes` and code [B, 38] -> residual [B, 3, 72, 80] in -0.45..0.45."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code = nn.Sequential(nn.Linear(CODE, 48), nn.ReLU())
+        self.fine_in = nn.Conv2d(PLANES, 24, 3, padding=1)
+        self.middle_in = nn.Conv2d(24, 48, 4, stride=2, padding=1)
+        self.middle = Residual(48, 48)
+        self.coarse_in = nn.Conv2d(48, 64, 4, stride=2, padding=1)
+        self.coarse = nn.ModuleList([Residual(64, 48), Residual(64, 48)])
+        self.middle_up = nn.Conv2d(64, 48, 1)
+        self.middle_out = Residual(48, 48)
+        self.fine_up = nn.Conv2d(48, 24, 1)
+        self.last = nn.Conv2d(24, 3, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, planes: Tensor, code: Tensor) -> Tensor:
+        code = self.code(code)
+        fine = self.fine_in(planes)
+        middle = self.middle(self.middle_in(F.relu(fine)), code)
+        coarse = self.coarse_in(F.relu(middle))
+        for block in self.coarse:
+            coarse = block(coarse, code)
+        middle = middle + F.interpolate(self.middle_up(coarse), scale_factor=2.0, mode="nearest")
+        middle = self.middle_out(middle, code)
+        fine = fine + F.interpolate(self.fine_up(F.relu(middle)), scale_factor=2.0, mode="nearest")
+        return MOST * torch.tanh(self.last(F.relu(fine)))
+
+
+def mouth_window(face: FaceState, motion: HeadMotion) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom in pixels; follows the mouth in steps of two pixels, of constant size."""
+    x, y = face.mouth.centre_px
+    dx, dy = motion.shift_at(face.mouth.centre_px)
+    left = min(max(2 * round((x + dx - WIDTH_PX / 2) / 2), 0), SIZE_PX - WIDTH_PX)
+    top = min(max(2 * round((y + dy - ABOVE_PX) / 2), 0), SIZE_PX - HEIGHT_PX)
+    return left, top, left + WIDTH_PX, top + HEIGHT_PX
+
+
+def mouth_planes(face: FaceState, warped: Warped, motion: HeadMotion) -> tuple[Tensor, Tensor]:
+    """[1, 11, 72, 80] for the network, and the mean colour [1, 3, 1, 1] of the portrait that it counts in, 0..255."""
+    left, top, right, bottom = mouth_window(face, motion)
+    still = HeadMotion(torch.eye(3).to(motion.turn), motion.pivot, torch.ones_like(motion.scale), 0 * motion.shift_px)
+    own_left, own_top, own_right, own_bottom = mouth_window(face, still)
+    own = F.avg_pool2d(face.picture[None, :, own_top:own_bottom, own_left:own_right], 2)
+    mean = F.avg_pool2d(own, own.shape[2:]).clamp(min=12)
+    now = F.avg_pool2d(warped.colours[None, :, top:bottom, left:right], 2)
+    layers = torch.stack([warped.open, warped.skin])[None, :, top:bottom, left:right]
+    centre = torch.tensor(face.mouth.centre_px, device=now.device)[:, None, None]
+    source = (warped.source[:, top:bottom, left:right] - centre) / 48
+    place = pixel_centres((0, 0, WIDTH_PX, HEIGHT_PX), now.device)
+    place = (place - torch.tensor([WIDTH_PX / 2, ABOVE_PX], device=now.device)[:, None, None]) / 48
+    source = source * layers[0, 1]
+    rest = torch.cat([layers, source[None], place[None]], 1)
+    return torch.cat([now / mean - 1, own / mean - 1, F.avg_pool2d(rest, 2)[:, [0, 2, 3, 4, 5]]], 1), mean
+
+
+def mouth_code(face: FaceState, moment: MotionBlock) -> Tensor:
+    """[1, 38] of a frame."""
+    pose, apart = moment.pose[0].to(face.picture), face.mouth.gap_px.amax()[None] / 16
+    axes = torch.tensor(MOUTH_AXES, device=pose.device)
+    weights = moment.expression[0].to(pose).clamp(0, 1)[axes]
+    return torch.cat([weights, pose[:3] / 20, (pose[5:] - 1) * 4, apart])[None]
+
+
+def amount_of(code: Tensor) -> Tensor:
+    """[B, 1, 1, 1] in 0..1: none at rest."""
+    t = (code[:, :-1].abs().sum(1) / FULL_MOTION).clamp(0, 1)
+    return (t * t * (3 - 2 * t))[:, None, None, None]
+
+
+def edge_fade(device: torch.device) -> Tensor:
+    """[144, 160] in 0..1: none at the window's edge."""
+
+    def along(size: int) -> Tensor:
+        at = torch.arange(size, device=device) + 0.5
+        t = (torch.minimum(at, size - at) / EDGE_PX).clamp(0, 1)
+        return t * t * (3 - 2 * t)
+
+    return along(HEIGHT_PX)[:, None] * along(WIDTH_PX)
+
+
+class MouthTouch:
+    """The trained network of a checkpoint, at work on frames."""
+
+    def __init__(self, network: MouthRefiner, device: torch.device) -> None:
+        self._network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+        self._fade = edge_fade(device)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> MouthTouch | None:
+        """From tensors named `render.mouth.*`; None when there are none."""
+        prefix = "render.mouth."
+        own = {name.removeprefix(prefix): t.float() for name, t in tensors.items() if name.startswith(prefix)}
+        if not own:
+            return None
+        network = MouthRefiner()
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            raise GeneratorError(f"the checkpoint's mouth network does not fit this release: {error}") from error
+        return cls(network, device)
+
+    @torch.inference_mode()
+    def add(self, face: FaceState, moment: MotionBlock, motion: HeadMotion, warped: Warped) -> None:
+        """Adds the residual to `warped.colours` in place."""
+        code = mouth_code(face, moment)
+        amount = amount_of(code)
+        if not amount.any():
+            return
+        planes, mean = mouth_planes(face, warped, motion)
+        residual = self._network(planes.contiguous(memory_format=torch.channels_last), code) * amount
+        grey = residual.mean(1, keepdim=True)
+        residual = (grey + _colourful(face) * (residual - grey)) * mean
+        left, top, right, bottom = mouth_window(face, motion)
+        fine = F.interpolate(residual.contiguous(), scale_factor=2.0, mode="bilinear", align_corners=False)[0]
+        warped.colours[:, top:bottom, left:right] += fine * self._fade * warped.person[top:bottom, left:right]
+
+
+def _colourful(face: FaceState) -> float:
+    """0 for a grey portrait, 1 for a coloured one."""
+    return float((face.mouth_interior.depth_tint[1] - 1) / 0.6)

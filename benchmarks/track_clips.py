@@ -3,8 +3,9 @@
     python -m benchmarks.track_clips --data FOLDER --out TRACKS [--share 1/2] [--passes N]
 
 Writes TRACKS/<clip>.npz with pose [T, 6], expression [T, 53] and gaze [T, 2] of a `MotionBlock`: all that the renderer
-gets of a frame. Drawn without the mouth network, which has seen these talkers. Starts from the landmark tracks of the data set; the method is in
-`generator.training.photometric_tracking`. About two minutes per clip on one core; finished clips are kept.
+gets of a frame. Drawn without the mouth network, which has seen these talkers. Starts from the landmark tracks of the
+data set; the method is in `generator.training.photometric_tracking`. About three minutes per clip on
+one core; finished clips are kept.
 """
 
 from __future__ import annotations

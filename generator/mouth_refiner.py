@@ -1,9 +1,10 @@
 """What the warp lacks around the mouth, learnt from real talkers: light on lips, depth and teeth between them.
 
 A small network sees a window that follows the mouth, at half size: the frame's pixels, the portrait's own, where skin
-is open, where each pixel comes from. It returns a residual that is bounded, smooth (half size), zero at the window's
-edge, zero off the person and zero when nothing moves. Colours count in units of the portrait's own mean colour there:
-another gain of a channel is another gain of the residual, and a grey portrait stays grey.
+is open, where each pixel comes from. It returns a small flow, which moves the drawn pixels, and a residual, which is
+added to them. Both are bounded, smooth (half size), zero at the window's edge, off the person and when nothing moves.
+Colours count in units of the portrait's own mean colour there: another gain of a channel is another gain of the
+residual, and a grey portrait stays grey.
 """
 
 from __future__ import annotations
@@ -25,43 +26,54 @@ from generator.warp import pixel_centres
 from generator.working_picture import SIZE_PX
 
 WIDTH_PX, HEIGHT_PX, ABOVE_PX = 160, 144, 60  # of the window; above the middle of the lips
-EDGE_PX = 16  # over which the residual fades out
+EDGE_PX = 16  # over which all changes fade out
 MOST = 0.45  # of the portrait's mean colour, that is added or taken at most
+MOST_FLOW = 2.5  # half-size pixels, in each direction
 MOUTH_AXES = tuple(i for i, n in enumerate(EXPRESSION_NAMES) if n.startswith(("mouth", "jaw", "cheek", "nose")))
 CODE = len(MOUTH_AXES) + 5  # and yaw, pitch, roll, size, how far the portrait's lips are apart
 PLANES = 11
-FULL_MOTION = 0.25  # sum of changes at which the residual is added in full
+FULL_MOTION = 0.25  # sum of changes at which changes are made in full
 
 
 class MouthRefiner(nn.Module):
-    """[B, 11, 72, 80] planes of `mouth_planes` and code [B, 38] -> residual [B, 3, 72, 80] in -0.45..0.45."""
+    """[B, 11, 72, 80] planes of `mouth_planes` and code [B, 38] -> residual [B, 3, 72, 80] in -0.45..0.45
+    and flow [B, 2, 72, 80] in -2.5..2.5."""
 
     def __init__(self) -> None:
         super().__init__()
         self.code = nn.Sequential(nn.Linear(CODE, 48), nn.ReLU())
         self.fine_in = nn.Conv2d(PLANES, 24, 3, padding=1)
         self.middle_in = nn.Conv2d(24, 48, 4, stride=2, padding=1)
-        self.middle = Residual(48, 48)
         self.coarse_in = nn.Conv2d(48, 64, 4, stride=2, padding=1)
         self.coarse = nn.ModuleList([Residual(64, 48), Residual(64, 48)])
         self.middle_up = nn.Conv2d(64, 48, 1)
         self.middle_out = Residual(48, 48)
         self.fine_up = nn.Conv2d(48, 24, 1)
-        self.last = nn.Conv2d(24, 3, 3, padding=1)
+        self.last = nn.Conv2d(24, 5, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
-    def forward(self, planes: Tensor, code: Tensor) -> Tensor:
+    def forward(self, planes: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         code = self.code(code)
         fine = self.fine_in(planes)
-        middle = self.middle(self.middle_in(F.relu(fine)), code)
+        middle = self.middle_in(F.relu(fine))
         coarse = self.coarse_in(F.relu(middle))
         for block in self.coarse:
             coarse = block(coarse, code)
         middle = middle + F.interpolate(self.middle_up(coarse), scale_factor=2.0, mode="nearest")
         middle = self.middle_out(middle, code)
         fine = fine + F.interpolate(self.fine_up(F.relu(middle)), scale_factor=2.0, mode="nearest")
-        return MOST * torch.tanh(self.last(F.relu(fine)))
+        residual, flow = torch.tanh(self.last(F.relu(fine))).split((3, 2), 1)
+        return MOST * residual, MOST_FLOW * flow
+
+
+def moved(planes: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """[B, C, h, w] sampled `flow` [B, 2, h, w] pixels (right, down) away."""
+    height, width = planes.shape[2:]
+    base = pixel_centres((0, 0, width, height), planes.device) + flow
+    size = torch.tensor([width, height], device=planes.device)[:, None, None]
+    where = (base * 2 / size - 1).permute(0, 2, 3, 1)
+    return F.grid_sample(planes, where, mode=mode, padding_mode="border", align_corners=False)
 
 
 def mouth_window(face: FaceState, motion: HeadMotion) -> tuple[int, int, int, int]:
@@ -139,18 +151,23 @@ class MouthTouch:
 
     @torch.inference_mode()
     def add(self, face: FaceState, moment: MotionBlock, motion: HeadMotion, warped: Warped) -> None:
-        """Adds the residual to `warped.colours` in place."""
+        """Moves and changes `warped.colours` in place; the skin's source moves along."""
         code = mouth_code(face, moment)
         amount = amount_of(code)
         if not amount.any():
             return
         planes, mean = mouth_planes(face, warped, motion)
-        residual = self._network(planes.contiguous(memory_format=torch.channels_last), code) * amount
+        residual, flow = self._network(planes.contiguous(memory_format=torch.channels_last), code)
         grey = residual.mean(1, keepdim=True)
         residual = (grey + _colourful(face) * (residual - grey)) * mean
+        changes = (torch.cat([residual, 2 * flow], 1) * amount).contiguous()
+        fine = F.interpolate(changes, scale_factor=2.0, mode="bilinear", align_corners=False) * self._fade
         left, top, right, bottom = mouth_window(face, motion)
-        fine = F.interpolate(residual.contiguous(), scale_factor=2.0, mode="bilinear", align_corners=False)[0]
-        warped.colours[:, top:bottom, left:right] += fine * self._fade * warped.person[top:bottom, left:right]
+        colours, source = (part[:, top:bottom, left:right] for part in (warped.colours, warped.source))
+        after = moved(torch.cat([colours, source])[None], fine[:, 3:])[0]
+        person = warped.person[top:bottom, left:right]
+        colours += person * (after[:3] + fine[0, :3] - colours)
+        source += person * (after[3:] - source)
 
 
 def _colourful(face: FaceState) -> float:

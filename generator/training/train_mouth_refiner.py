@@ -20,12 +20,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from generator.mouth_refiner import MOUTH_AXES, MouthRefiner, amount_of
+from generator.mouth_refiner import MOUTH_AXES, MouthRefiner, amount_of, moved
 from generator.rig import EXPRESSION_NAMES
 from generator.training.resumable import ResumableRun
 
 SKIPPED = 3  # the first frames are nearly the source itself
 FACE_WEIGHT, GRADIENT_WEIGHT, STILL_WEIGHT = 0.35, 0.5, 0.02
+FLOW_UNIT = 0.2  # a flow of one pixel counts as this much of the mean colour
 SMOOTH = 4 / 255  # errors below are squared, above counted as they are (Charbonnier)
 
 
@@ -135,9 +136,11 @@ def _vary_code(seen: Windows, rng: torch.Generator) -> Windows:
 
 
 def loss_of(network: MouthRefiner, seen: Windows, amount: Tensor) -> Tensor:
-    residual = network(seen.planes, seen.code) * amount
+    residual, flow = network(seen.planes, seen.code)
+    residual, flow = residual * amount, flow * amount
+    made = moved(seen.planes[:, :3], flow, "bicubic") + residual  # sharp as at full size
     unit = seen.mean / seen.mean.mean(1, keepdim=True)
-    error = (seen.planes[:, :3] + residual - seen.target) * unit * (seen.mean.mean(1, keepdim=True) / 255)
+    error = (made - seen.target) * unit * (seen.mean.mean(1, keepdim=True) / 255)
     weight = seen.masks[:, :1] + FACE_WEIGHT * seen.masks[:, 1:2]
     pixels = ((error.square() + SMOOTH**2).sqrt() * weight).sum() / weight.sum() / 3
     edges = pixels.new_zeros(())
@@ -145,7 +148,8 @@ def loss_of(network: MouthRefiner, seen: Windows, amount: Tensor) -> Tensor:
         steps = error.diff(dim=axis)
         near = weight.narrow(axis, 1, weight.shape[axis] - 1)
         edges = edges + ((steps.square() + SMOOTH**2).sqrt() * near).sum() / near.sum() / 3
-    still = (residual.square() * (1 - seen.masks[:, 1:2])).mean()
+    change = residual.square().sum(1, keepdim=True) + (FLOW_UNIT * flow).square().sum(1, keepdim=True)
+    still = (change * (1.1 - seen.masks[:, 1:2])).mean()
     return pixels + GRADIENT_WEIGHT * edges + STILL_WEIGHT * still
 
 
@@ -155,9 +159,10 @@ def errors(network: MouthRefiner, clips: dict[str, Windows]) -> dict[str, float]
     found: dict[str, list[float]] = {}
     for windows in clips.values():
         every = windows[torch.arange(len(windows))]
-        residual = network(every.planes, every.code) * amount_of(every.code)
-        for name, made in (("warp", every.planes[:, :3]), ("made", every.planes[:, :3] + residual)):
-            error = ((made - every.target) * every.mean).square()
+        residual, flow = (x * amount_of(every.code) for x in network(every.planes, every.code))
+        made = moved(every.planes[:, :3], flow, "bicubic") + residual
+        for name, picture in (("warp", every.planes[:, :3]), ("made", made)):
+            error = ((picture - every.target) * every.mean).square()
             for part, mask in (("lips", every.masks[:, :1]), ("face", every.masks[:, 1:2])):
                 inside = (mask > 0.5).float()
                 level = (error * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)) / 3

@@ -26,32 +26,32 @@ from benchmarks.renderer import a_renderer
 from benchmarks.renderer_reenactment import Clip, motion_of, talkers_of
 from generator.face_landmarks import LIPS_OUTER_LOWER, LIPS_OUTER_UPPER
 from generator.head_motion import head_motion
-from generator.mouth_refiner import mouth_code, mouth_planes, mouth_window
+from generator.mouth_refiner import mouth_view, mouth_window
 from generator.render import Renderer
 from generator.working_picture import SIZE_PX
 
 
 @torch.inference_mode()
 def pairs_of(renderer: Renderer, clip: Clip, tracks: Path) -> dict[str, Tensor]:
-    """float16 planes [T, 11, 72, 80], target and masks [T, 3, 72, 80]; float32 code [T, 38] and mean [3]."""
+    """float16 planes [T, 11, 72, 80], moves [T, 1, 72, 80], target [T, 3, 72, 80], masks [T, 2, 72, 80]; mean [3]."""
     face = renderer.encode(clip.frames[0])
     motion = motion_of(clip, face, tracks)
-    columns: dict[str, list[Tensor]] = {"planes": [], "target": [], "masks": [], "code": [], "mean": []}
+    columns: dict[str, list[Tensor]] = {"planes": [], "target": [], "moves": [], "masks": [], "mean": []}
     for index in range(len(motion)):
         moment = motion[index : index + 1]
         head, warped = head_motion(face, moment.pose[0]), renderer.warp(face, moment)[0]
         left, top, right, bottom = mouth_window(face, head)
-        planes, mean = mouth_planes(face, warped, head)
+        view = mouth_view(face, warped, head)
         marks = clip.marks(index)
         lips = marks[[*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]]
         real = torch.from_numpy(clip.real(index)).permute(2, 0, 1).float()
-        masks = torch.stack([_hull(lips), _hull(marks), warped.person])
+        masks = torch.stack([_hull(lips), _hull(marks)])
         half = [F.avg_pool2d(part[None, :, top:bottom, left:right], 2) for part in (real, masks)]
-        columns["planes"].append(planes.half())
-        columns["target"].append((half[0] / mean - 1).half())
+        columns["planes"].append(view.planes.half())
+        columns["target"].append((half[0] / view.mean - 1).half())
         columns["masks"].append(half[1].half())
-        columns["code"].append(mouth_code(face, moment))
-        columns["mean"].append(mean.view(1, 3))
+        columns["moves"].append(view.moves.half())
+        columns["mean"].append(view.mean.view(1, 3))
     joined = {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
     return joined | {"mean": joined["mean"][0].clone()}
 

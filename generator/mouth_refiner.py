@@ -2,7 +2,9 @@
 
 A small network sees a window that follows the mouth, at half size: the frame's pixels, the portrait's own, where skin
 is open, where each pixel comes from. It returns a small flow, which moves the drawn pixels, and a residual, which is
-added to them. Both are bounded, smooth (half size), zero at the window's edge, off the person and when nothing moves.
+added to them. Both are bounded, smooth (half size), zero at the window's edge, off the person and where nothing moves:
+what the warp leaves in place is right already. What moves is told by pixels alone, not by the names of expressions: a
+tracker and a motion model use those in different mixtures.
 Colours count in units of the portrait's own mean colour there: another gain of a channel is another gain of the
 residual, and a grey portrait stays grey.
 """
@@ -10,6 +12,7 @@ residual, and a grey portrait stays grey.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +24,6 @@ from generator.face_networks import Residual
 from generator.face_state import FaceState
 from generator.head_motion import HeadMotion
 from generator.motion_block import MotionBlock
-from generator.rig import EXPRESSION_NAMES
 from generator.warp import pixel_centres
 from generator.working_picture import SIZE_PX
 
@@ -29,39 +31,37 @@ WIDTH_PX, HEIGHT_PX, ABOVE_PX = 160, 144, 60  # of the window; above the middle 
 EDGE_PX = 16  # over which all changes fade out
 MOST = 0.45  # of the portrait's mean colour, that is added or taken at most
 MOST_FLOW = 2.5  # half-size pixels, in each direction
-MOUTH_AXES = tuple(i for i, n in enumerate(EXPRESSION_NAMES) if n.startswith(("mouth", "jaw", "cheek", "nose")))
-CODE = len(MOUTH_AXES) + 5  # and yaw, pitch, roll, size, how far the portrait's lips are apart
 PLANES = 11
-FULL_MOTION = 0.25  # sum of changes at which changes are made in full
+UNIT_PX = 48  # of the planes that hold coordinates
+STILL_PX, MOVED_PX = 0.25, 6.0  # of a pixel against the mouth's own shift: less changes nothing, more everything
+STIRRED = 0.25  # sum of what is asked at which changes are made in full
 
 
 class MouthRefiner(nn.Module):
-    """[B, 11, 72, 80] planes of `mouth_planes` and code [B, 38] -> residual [B, 3, 72, 80] in -0.45..0.45
+    """Planes of a `MouthView` [B, 11, 72, 80] -> residual [B, 3, 72, 80] in -0.45..0.45
     and flow [B, 2, 72, 80] in -2.5..2.5."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.code = nn.Sequential(nn.Linear(CODE, 48), nn.ReLU())
         self.fine_in = nn.Conv2d(PLANES, 24, 3, padding=1)
         self.middle_in = nn.Conv2d(24, 48, 4, stride=2, padding=1)
         self.coarse_in = nn.Conv2d(48, 64, 4, stride=2, padding=1)
-        self.coarse = nn.ModuleList([Residual(64, 48), Residual(64, 48)])
+        self.coarse = nn.ModuleList([Residual(64), Residual(64)])
         self.middle_up = nn.Conv2d(64, 48, 1)
-        self.middle_out = Residual(48, 48)
+        self.middle_out = Residual(48)
         self.fine_up = nn.Conv2d(48, 24, 1)
         self.last = nn.Conv2d(24, 5, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
-    def forward(self, planes: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        code = self.code(code)
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
         fine = self.fine_in(planes)
         middle = self.middle_in(F.relu(fine))
         coarse = self.coarse_in(F.relu(middle))
         for block in self.coarse:
-            coarse = block(coarse, code)
+            coarse = block(coarse)
         middle = middle + F.interpolate(self.middle_up(coarse), scale_factor=2.0, mode="nearest")
-        middle = self.middle_out(middle, code)
+        middle = self.middle_out(middle)
         fine = fine + F.interpolate(self.fine_up(F.relu(middle)), scale_factor=2.0, mode="nearest")
         residual, flow = torch.tanh(self.last(F.relu(fine))).split((3, 2), 1)
         return MOST * residual, MOST_FLOW * flow
@@ -85,36 +85,45 @@ def mouth_window(face: FaceState, motion: HeadMotion) -> tuple[int, int, int, in
     return left, top, left + WIDTH_PX, top + HEIGHT_PX
 
 
-def mouth_planes(face: FaceState, warped: Warped, motion: HeadMotion) -> tuple[Tensor, Tensor]:
-    """[1, 11, 72, 80] for the network, and the mean colour [1, 3, 1, 1] of the portrait that it counts in, 0..255."""
+@dataclass(frozen=True)
+class MouthView:
+    """What the network sees. planes [1, 11, 72, 80]: the frame's colours, the portrait's, where skin is open, where
+    each pixel comes from, where it is; moves [1, 1, 72, 80] in 0..1: where it may change something; mean
+    [1, 3, 1, 1] in 0..255: of the portrait, what colours are counted in, less one."""
+
+    planes: Tensor
+    moves: Tensor
+    mean: Tensor
+
+
+def mouth_view(face: FaceState, warped: Warped, motion: HeadMotion) -> MouthView:
     left, top, right, bottom = mouth_window(face, motion)
     still = HeadMotion(torch.eye(3).to(motion.turn), motion.pivot, torch.ones_like(motion.scale), 0 * motion.shift_px)
     own_left, own_top, own_right, own_bottom = mouth_window(face, still)
     own = F.avg_pool2d(face.picture[None, :, own_top:own_bottom, own_left:own_right], 2)
     mean = F.avg_pool2d(own, own.shape[2:]).clamp(min=12)
     now = F.avg_pool2d(warped.colours[None, :, top:bottom, left:right], 2)
-    layers = torch.stack([warped.open, warped.skin])[None, :, top:bottom, left:right]
+    opened, skin = warped.open[top:bottom, left:right], warped.skin[top:bottom, left:right]
     centre = torch.tensor(face.mouth.centre_px, device=now.device)[:, None, None]
-    source = (warped.source[:, top:bottom, left:right] - centre) / 48
-    place = pixel_centres((0, 0, WIDTH_PX, HEIGHT_PX), now.device)
-    place = (place - torch.tensor([WIDTH_PX / 2, ABOVE_PX], device=now.device)[:, None, None]) / 48
-    source = source * layers[0, 1]
-    rest = torch.cat([layers, source[None], place[None]], 1)
-    return torch.cat([now / mean - 1, own / mean - 1, F.avg_pool2d(rest, 2)[:, [0, 2, 3, 4, 5]]], 1), mean
+    shift = torch.tensor(motion.shift_at(face.mouth.centre_px), device=now.device)[:, None, None]
+    source = warped.source[:, top:bottom, left:right]
+    place = pixel_centres((left, top, right, bottom), now.device) - shift
+    way = (source - place).norm(dim=0)
+    t = ((way - STILL_PX) / MOVED_PX).clamp(0, 1)
+    moves = torch.maximum(t * t * (3 - 2 * t) * skin, (1.2 * opened).clamp(0, 1))
+    where = torch.cat([(source - centre) / UNIT_PX * skin, (place - centre) / UNIT_PX])
+    half = F.avg_pool2d(torch.cat([moves[None], opened[None], where])[None], 2)
+    smooth = F.avg_pool2d(half[:, :1], 5, stride=1, padding=2)
+    return MouthView(torch.cat([now / mean - 1, own / mean - 1, half[:, 1:]], 1), smooth, mean)
 
 
-def mouth_code(face: FaceState, moment: MotionBlock) -> Tensor:
-    """[1, 38] of a frame."""
-    pose, apart = moment.pose[0].to(face.picture), face.mouth.gap_px.amax()[None] / 16
-    axes = torch.tensor(MOUTH_AXES, device=pose.device)
-    weights = moment.expression[0].to(pose).clamp(0, 1)[axes]
-    return torch.cat([weights, pose[:3] / 20, (pose[5:] - 1) * 4, apart])[None]
-
-
-def amount_of(code: Tensor) -> Tensor:
-    """[B, 1, 1, 1] in 0..1: none at rest."""
-    t = (code[:, :-1].abs().sum(1) / FULL_MOTION).clamp(0, 1)
-    return (t * t * (3 - 2 * t))[:, None, None, None]
+def stirred(moment: MotionBlock) -> float:
+    """0..1 of what a frame asks for: nothing at rest."""
+    rest = torch.tensor([0.0, 0, 0, 0, 0, 1], device=moment.pose.device)
+    unit = torch.tensor([20.0, 20, 20, 0.5, 0.5, 0.5], device=moment.pose.device)
+    asked = float(((moment.pose[0] - rest) / unit).abs().sum() + moment.expression[0].clamp(0, 1).sum())
+    t = min(asked / STIRRED, 1.0)
+    return t * t * (3 - 2 * t)
 
 
 def edge_fade(device: torch.device) -> Tensor:
@@ -152,15 +161,14 @@ class MouthTouch:
     @torch.inference_mode()
     def add(self, face: FaceState, moment: MotionBlock, motion: HeadMotion, warped: Warped) -> None:
         """Moves and changes `warped.colours` in place; the skin's source moves along."""
-        code = mouth_code(face, moment)
-        amount = amount_of(code)
-        if not amount.any():
+        amount = stirred(moment)
+        if amount == 0:
             return
-        planes, mean = mouth_planes(face, warped, motion)
-        residual, flow = self._network(planes.contiguous(memory_format=torch.channels_last), code)
+        view = mouth_view(face, warped, motion)
+        residual, flow = self._network(view.planes.contiguous(memory_format=torch.channels_last))
         grey = residual.mean(1, keepdim=True)
-        residual = (grey + _colourful(face) * (residual - grey)) * mean
-        changes = (torch.cat([residual, 2 * flow], 1) * amount).contiguous()
+        residual = (grey + _colourful(face) * (residual - grey)) * view.mean
+        changes = (torch.cat([residual, 2 * flow], 1) * view.moves * amount).contiguous()
         fine = F.interpolate(changes, scale_factor=2.0, mode="bilinear", align_corners=False) * self._fade
         left, top, right, bottom = mouth_window(face, motion)
         colours, source = (part[:, top:bottom, left:right] for part in (warped.colours, warped.source))

@@ -20,8 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from generator.mouth_refiner import MOUTH_AXES, MouthRefiner, amount_of, moved
-from generator.rig import EXPRESSION_NAMES
+from generator.mouth_refiner import MouthRefiner, moved
 from generator.training.resumable import ResumableRun
 
 SKIPPED = 3  # the first frames are nearly the source itself
@@ -32,11 +31,11 @@ SMOOTH = 4 / 255  # errors below are squared, above counted as they are (Charbon
 
 @dataclass(frozen=True)
 class Windows:
-    """planes [N, 11, 72, 80], code [N, 38], target [N, 3, 72, 80] in units of mean [N, 3, 1, 1] less one;
-    masks [N, 3, 72, 80]: lips, face, person."""
+    """planes [N, 11, 72, 80] and moves [N, 1, 72, 80] of `MouthView`; target [N, 3, 72, 80], the real frame in units of
+    mean [N, 3, 1, 1] less one; masks [N, 2, 72, 80]: lips, face."""
 
     planes: Tensor
-    code: Tensor
+    moves: Tensor
     target: Tensor
     mean: Tensor
     masks: Tensor
@@ -45,7 +44,7 @@ class Windows:
         return Windows(*(tensor[which].float() for tensor in vars(self).values()))
 
     def __len__(self) -> int:
-        return len(self.code)
+        return len(self.planes)
 
 
 def load_windows(folder: Path, without: tuple[str, ...]) -> tuple[Windows, dict[str, Windows]]:
@@ -54,8 +53,8 @@ def load_windows(folder: Path, without: tuple[str, ...]) -> tuple[Windows, dict[
     new: dict[str, Windows] = {}
     for path in sorted(folder.glob("*_*.safetensors")):
         stored = load_file(path)
-        stored["mean"] = stored["mean"].view(1, 3, 1, 1).expand(len(stored["code"]), -1, -1, -1)
-        windows = Windows(*(stored[name][SKIPPED:] for name in ("planes", "code", "target", "mean", "masks")))
+        stored["mean"] = stored["mean"].view(1, 3, 1, 1).expand(len(stored["planes"]), -1, -1, -1)
+        windows = Windows(*(stored[name][SKIPPED:] for name in ("planes", "moves", "target", "mean", "masks")))
         if path.stem.split("_")[0] in without:
             new[path.stem] = windows
         else:
@@ -66,7 +65,7 @@ def load_windows(folder: Path, without: tuple[str, ...]) -> tuple[Windows, dict[
 
 
 def vary(seen: Windows, rng: torch.Generator) -> Windows:
-    return _vary_code(vary_colours(vary_side(_turn(seen, rng), torch.rand(len(seen), generator=rng) < 0.5), rng), rng)
+    return vary_colours(vary_side(_turn(seen, rng), torch.rand(len(seen), generator=rng) < 0.5), rng)
 
 
 def _turn(seen: Windows, rng: torch.Generator) -> Windows:
@@ -80,31 +79,23 @@ def _turn(seen: Windows, rng: torch.Generator) -> Windows:
     shape = torch.tensor([width / 2, height / 2])
     back = turn.transpose(1, 2) / size[:, None, None] * shape[None, None] / shape[None, :, None]
     grid = F.affine_grid(F.pad(back, (0, 1)), [count, 1, height, width], align_corners=False)
-    stack = torch.cat([seen.planes[:, :9], seen.target, seen.masks], 1)
-    moved = F.grid_sample(stack, grid, padding_mode="border", align_corners=False)
-    source = torch.einsum("bij,bjhw->bihw", turn * size[:, None, None], moved[:, 7:9])
-    planes = torch.cat([moved[:, :7], source, seen.planes[:, 9:]], 1)
-    return replace(seen, planes=planes, target=moved[:, 9:12], masks=moved[:, 12:])
+    stack = torch.cat([seen.planes[:, :9], seen.target, seen.moves, seen.masks], 1)
+    turned = F.grid_sample(stack, grid, padding_mode="border", align_corners=False)
+    source = torch.einsum("bij,bjhw->bihw", turn * size[:, None, None], turned[:, 7:9])
+    planes = torch.cat([turned[:, :7], source, seen.planes[:, 9:]], 1)
+    return replace(seen, planes=planes, target=turned[:, 9:12], moves=turned[:, 12:13], masks=turned[:, 13:])
 
 
 def vary_side(seen: Windows, swap: Tensor) -> Windows:
     """Left and right change places where `swap` [N] says so."""
-    names = [EXPRESSION_NAMES[i] for i in MOUTH_AXES]
-    other = {"L": "R", "R": "L"}
-    order = [names.index(n[:-1] + other[n[-1]]) if n[-2:] in ("_L", "_R") else i for i, n in enumerate(names)]
-    for i, name in enumerate(names):
-        if name in ("jawLeft", "jawRight", "mouthLeft", "mouthRight"):
-            order[i] = names.index(name.replace("Left", "*").replace("Right", "Left").replace("*", "Right"))
-    code = seen.code.clone()
-    code[swap, : len(names)] = seen.code[swap][:, order]
-    code[swap, len(names)] *= -1  # yaw
-    code[swap, len(names) + 2] *= -1  # roll
     planes, at = seen.planes.clone(), swap[:, None, None, None]
     planes = torch.where(at, planes.flip(3), planes)
     planes[swap, 7] *= -1
     planes[swap, 9] *= -1
-    flipped = {name: torch.where(at, getattr(seen, name).flip(3), getattr(seen, name)) for name in ("target", "masks")}
-    return replace(seen, planes=planes, code=code, **flipped)
+    flipped = {
+        name: torch.where(at, getattr(seen, name).flip(3), getattr(seen, name)) for name in ("moves", "target", "masks")
+    }
+    return replace(seen, planes=planes, **flipped)
 
 
 def vary_colours(seen: Windows, rng: torch.Generator) -> Windows:
@@ -129,15 +120,8 @@ def vary_colours(seen: Windows, rng: torch.Generator) -> Windows:
     return replace(seen, planes=torch.cat([now, own, seen.planes[:, 6:]], 1), target=target, mean=mean)
 
 
-def _vary_code(seen: Windows, rng: torch.Generator) -> Windows:
-    keep = (torch.rand(seen.code.shape, generator=rng) > 0.1).float()
-    noise = torch.randn(seen.code.shape, generator=rng) * 0.03
-    return replace(seen, code=seen.code * keep + noise * (seen.code != 0))
-
-
-def loss_of(network: MouthRefiner, seen: Windows, amount: Tensor) -> Tensor:
-    residual, flow = network(seen.planes, seen.code)
-    residual, flow = residual * amount, flow * amount
+def loss_of(network: MouthRefiner, seen: Windows) -> Tensor:
+    residual, flow = (change * seen.moves for change in network(seen.planes))
     made = moved(seen.planes[:, :3], flow, "bicubic") + residual  # sharp as at full size
     unit = seen.mean / seen.mean.mean(1, keepdim=True)
     error = (made - seen.target) * unit * (seen.mean.mean(1, keepdim=True) / 255)
@@ -159,7 +143,7 @@ def errors(network: MouthRefiner, clips: dict[str, Windows]) -> dict[str, float]
     found: dict[str, list[float]] = {}
     for windows in clips.values():
         every = windows[torch.arange(len(windows))]
-        residual, flow = (x * amount_of(every.code) for x in network(every.planes, every.code))
+        residual, flow = (change * every.moves for change in network(every.planes))
         made = moved(every.planes[:, :3], flow, "bicubic") + residual
         for name, picture in (("warp", every.planes[:, :3]), ("made", made)):
             error = ((picture - every.target) * every.mean).square()
@@ -175,10 +159,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--without", action="append", default=[], metavar="TALKER")
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--check", type=int, default=100)
+    parser.add_argument("--check", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     train(parser.parse_args())
 
@@ -195,8 +179,7 @@ def train(args: argparse.Namespace) -> None:
     while run.step < args.steps:
         rng = run.generator()
         seen = known[torch.randint(len(known), (args.batch,), generator=rng)]
-        amount = amount_of(seen.code)
-        loss = loss_of(network, vary(seen, rng), amount)
+        loss = loss_of(network, vary(seen, rng))
         run.descend(loss)
         bar.update()
         if run.step % args.check == 0 or run.step == args.steps:

@@ -13,18 +13,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from generator import EXPRESSION_INDEX, GeneratorError, MotionBlock
 from generator.face_state import FaceState
 from generator.mouth_refiner import (
-    CODE,
     EDGE_PX,
     HEIGHT_PX,
     MOST,
     MOST_FLOW,
-    MOUTH_AXES,
     PLANES,
     WIDTH_PX,
     MouthRefiner,
 )
 from generator.render import Renderer
-from generator.rig import EXPRESSION_NAMES
 from generator.training import train_mouth_refiner
 from generator.training.train_mouth_refiner import Windows, vary_colours, vary_side
 from media import read_portrait
@@ -82,9 +79,7 @@ def test_the_network_changes_the_mouth_and_nothing_off_its_window_or_the_person(
 def test_what_the_network_says_is_bounded() -> None:
     network = MouthRefiner()
     torch.nn.init.constant_(network.last.weight, 100.0)
-    residual, flow = network(
-        torch.randn(1, PLANES, *HALF, generator=torch.Generator().manual_seed(1)), torch.ones(1, CODE)
-    )
+    residual, flow = network(torch.randn(1, PLANES, *HALF, generator=torch.Generator().manual_seed(1)))
     assert float(residual.detach().abs().max()) == pytest.approx(MOST)
     assert float(flow.detach().abs().max()) == pytest.approx(MOST_FLOW)
 
@@ -152,7 +147,7 @@ def test_a_checkpoint_whose_network_does_not_fit_is_refused() -> None:
 def test_a_frame_costs_less_than_one_gflop() -> None:
     network = MouthRefiner()
     with FlopCounterMode(display=False) as counter:
-        network(torch.rand(1, PLANES, *HALF), torch.rand(1, CODE))
+        network(torch.rand(1, PLANES, *HALF))
     assert 1e8 < counter.get_total_flops() < 1e9
     assert sum(p.numel() for p in network.parameters()) < 500_000
 
@@ -161,16 +156,14 @@ def some_windows(count: int, seed: int = 1) -> Windows:
     rng = torch.Generator().manual_seed(seed)
     planes = torch.rand(count, PLANES, *HALF, generator=rng) - 0.5
     target = planes[:, :3] + 0.1 * (planes[:, 6:7] > 0)
-    masks = torch.ones(count, 3, *HALF)
-    return Windows(planes, torch.rand(count, CODE, generator=rng), target, torch.full((count, 3, 1, 1), 120.0), masks)
+    masks = torch.ones(count, 2, *HALF)
+    return Windows(planes, masks[:, :1], target, torch.full((count, 3, 1, 1), 120.0), masks)
 
 
 def test_a_window_mirrored_twice_is_the_same_window() -> None:
     seen, swap = some_windows(2), torch.tensor([True, False])
     once = vary_side(seen, swap)
     assert torch.equal(once.planes[1], seen.planes[1])
-    left, right = (MOUTH_AXES.index(EXPRESSION_NAMES.index(f"mouthSmile_{side}")) for side in "LR")
-    assert float(once.code[0, left]) == float(seen.code[0, right])
     assert float(once.planes[0, 0, 5, 3]) == float(seen.planes[0, 0, 5, -4])
     twice = vary_side(once, swap)
     assert all(torch.equal(getattr(twice, name), getattr(seen, name)) for name in vars(seen))
@@ -188,7 +181,7 @@ def test_colours_vary_of_input_and_target_alike() -> None:
 def test_training_lowers_the_error_and_goes_on_after_a_stop(tmp_path: Path) -> None:
     for talker in "AB":
         windows = some_windows(12, seed=ord(talker))
-        tensors = {name: getattr(windows, name) for name in ("planes", "code", "target", "masks")}
+        tensors = {name: getattr(windows, name).contiguous() for name in ("planes", "moves", "target", "masks")}
         save_file(tensors | {"mean": torch.full((3,), 120.0)}, tmp_path / f"{talker}_clip.safetensors")
     shared = {"pairs": tmp_path, "out": tmp_path / "run", "without": ["B"], "batch": 4, "rate": 1e-2, "check": 5}
     train_mouth_refiner.train(argparse.Namespace(**shared, steps=5, seed=1))

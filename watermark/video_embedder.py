@@ -94,7 +94,7 @@ class VideoEmbedder:
         return self._chips[segment, device]
 
     def _thresholds(self, device: torch.device) -> Tensor:
-        """What is added before rounding down, so that fractions of a grey level come out as that share of the pixels."""
+        """What is added before rounding down: of a fraction of a grey level comes that share of the pixels."""
         if device not in self._dither:
             self._dither[device] = dither(self._height, self._width).to(device)
         return self._dither[device]

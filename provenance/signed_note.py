@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from provenance.errors import ProofError
 
-ED25519 = 0x01
+ED25519, COSIGNATURE = 0x01, 0x04  # types of key: of a log, of a witness (c2sp.org/tlog-cosignature)
 KEY_ID_BYTES = 4
 MAX_NOTE_BYTES = 1 << 20
 MAX_SIGNATURES = 64  # the format asks for at least 16
@@ -40,9 +40,9 @@ class SignedNote:
     signatures: tuple[NoteSignature, ...]
 
 
-def key_id(name: str, key: Ed25519PublicKey) -> bytes:
-    """SHA-256(name || 0x0A || 0x01 || public key), first 4 bytes."""
-    material = name.encode() + b"\n" + bytes([ED25519]) + key.public_bytes_raw()
+def key_id(name: str, key: Ed25519PublicKey, kind: int = ED25519) -> bytes:
+    """SHA-256(name || 0x0A || type || public key), first 4 bytes."""
+    material = name.encode() + b"\n" + bytes([kind]) + key.public_bytes_raw()
     return hashlib.sha256(material).digest()[:KEY_ID_BYTES]
 
 

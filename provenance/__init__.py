@@ -21,7 +21,7 @@ from provenance.clip_fingerprint import (
     fingerprint_distance,
     fingerprint_duration_s,
 )
-from provenance.cosignature import format_witness_key, parse_witness_key, verify_cosignatures
+from provenance.cosignature import verify_cosignatures
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, SourceStep, UncoveredBytes
 from provenance.database import Place, read_places
 from provenance.errors import (
@@ -37,7 +37,6 @@ from provenance.errors import (
 )
 from provenance.key_uri import encrypted_pem, open_signing_key
 from provenance.log_export import verify_log_export
-from provenance.log_key import format_log_key, parse_log_key
 from provenance.manifest import SOFT_BINDING_ALGORITHM, ClipManifest, Ingredient
 from provenance.pkcs11_key import HsmSecretKey
 from provenance.pki import CERTIFICATES as PKI_CERTIFICATES
@@ -49,6 +48,7 @@ from provenance.pki import (
     read_chain,
     renew_claim_signing,
 )
+from provenance.placed_fingerprint import Placement, align_placed
 from provenance.repository import ManifestRepository, StoredManifest
 from provenance.revocation import load_revocation_lists
 from provenance.revocation_list import renew_revocation_lists, revoke_certificate
@@ -61,6 +61,7 @@ from provenance.tiles import export_tiles, verify_tiles
 from provenance.tlog_proof import CheckedProof, carried_entry, verify_log_proof
 from provenance.transparency_log import TransparencyLog
 from provenance.verification import verify_clip
+from provenance.verifier_key import format_log_key, format_witness_key, parse_log_key, parse_witness_key
 from provenance.witness import Witness, WitnessAnswer
 from provenance.witness import format_request as format_witness_request
 
@@ -89,6 +90,7 @@ __all__ = [
     "ManifestArchive",
     "ManifestRepository",
     "Place",
+    "Placement",
     "ProofError",
     "ProvenanceError",
     "RepositoryError",
@@ -107,6 +109,7 @@ __all__ = [
     "Witness",
     "WitnessAnswer",
     "align_fingerprints",
+    "align_placed",
     "carried_entry",
     "clip_fingerprint",
     "create_pki",

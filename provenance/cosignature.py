@@ -5,7 +5,6 @@ that a log's own signature never passes for a witness's, nor the other way round
 """
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -14,39 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from provenance.checkpoint import parse_checkpoint_body
 from provenance.errors import ProofError
-from provenance.signed_note import KEY_ID_BYTES, check_key_name, decode_base64, parse_note
+from provenance.signed_note import COSIGNATURE, check_key_name, key_id, parse_note
 
-COSIGNATURE = 0x04
 _TIME_BYTES = 8
 _SIGNATURE_BYTES = 64
-
-
-def witness_key_id(name: str, key: Ed25519PublicKey) -> bytes:
-    """SHA-256(name || 0x0A || 0x04 || public key), first 4 bytes."""
-    material = name.encode() + b"\n" + bytes([COSIGNATURE]) + key.public_bytes_raw()
-    return hashlib.sha256(material).digest()[:KEY_ID_BYTES]
-
-
-def format_witness_key(name: str, key: Ed25519PublicKey) -> str:
-    """The witness's verifier key: name, key id, type and key."""
-    check_key_name(name)
-    tagged = bytes([COSIGNATURE]) + key.public_bytes_raw()
-    return f"{name}+{witness_key_id(name, key).hex()}+{base64.b64encode(tagged).decode()}"
-
-
-def parse_witness_key(text: str) -> tuple[str, Ed25519PublicKey]:
-    """Name and key of a witness's verifier key; raises ProofError."""
-    parts = text.strip().split("+", 2)
-    if len(parts) != 3:
-        raise ProofError("witness key: expected the form name+hash+base64")
-    check_key_name(parts[0])
-    tagged = decode_base64(parts[2])
-    if len(tagged) != 33 or tagged[0] != COSIGNATURE:
-        raise ProofError("witness key: its third part is no Ed25519 cosignature key (type 4)")
-    key = Ed25519PublicKey.from_public_bytes(tagged[1:])
-    if parts[1] != witness_key_id(parts[0], key).hex():
-        raise ProofError("witness key: its hash does not belong to its name and key")
-    return parts[0], key
 
 
 def cosign(checkpoint_note: str, *, name: str, key: Ed25519PrivateKey, now: datetime) -> str:
@@ -56,7 +26,7 @@ def cosign(checkpoint_note: str, *, name: str, key: Ed25519PrivateKey, now: date
     parse_checkpoint_body(body)
     seconds = int(now.astimezone(UTC).timestamp())
     signature = seconds.to_bytes(_TIME_BYTES, "big") + key.sign(_message(body, seconds))
-    raw = witness_key_id(name, key.public_key()) + signature
+    raw = key_id(name, key.public_key(), COSIGNATURE) + signature
     return f"— {name} {base64.b64encode(raw).decode()}\n"
 
 
@@ -69,7 +39,7 @@ def verify_cosignatures(checkpoint_note: str, witnesses: Mapping[str, Ed25519Pub
     found: dict[str, datetime] = {}
     for line in note.signatures:
         key = witnesses.get(line.name)
-        if key is None or line.key_id != witness_key_id(line.name, key):
+        if key is None or line.key_id != key_id(line.name, key, COSIGNATURE):
             continue
         if len(line.signature) != _TIME_BYTES + _SIGNATURE_BYTES:
             raise ProofError(f"cosignature of {line.name}: expected 72 bytes, got {len(line.signature)}")

@@ -2,12 +2,14 @@
 
 from watermark.audio_detector import detect_audio
 from watermark.audio_embedder import AudioEmbedder
+from watermark.audio_localise import locate_sound_mark
 from watermark.detection import Detection
 from watermark.errors import TooShortError, TooSmallError, WatermarkError
 from watermark.key import KEY_IDS, MarkKey
 from watermark.lattice import LONGEST_ASPECT, SMALLEST_SIDE_PX
 from watermark.localise import MarkedStretch, locate_mark
 from watermark.payload import Payload
+from watermark.pose import Pose
 from watermark.still_detector import detect_still
 from watermark.video_detector import detect_video
 from watermark.video_embedder import VideoEmbedder
@@ -21,6 +23,7 @@ __all__ = [
     "MarkKey",
     "MarkedStretch",
     "Payload",
+    "Pose",
     "TooShortError",
     "TooSmallError",
     "VideoEmbedder",
@@ -29,4 +32,5 @@ __all__ = [
     "detect_still",
     "detect_video",
     "locate_mark",
+    "locate_sound_mark",
 ]

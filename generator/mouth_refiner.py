@@ -34,6 +34,7 @@ MOST_FLOW = 2.5  # half-size pixels, in each direction
 PLANES = 11
 UNIT_PX = 48  # of the planes that hold coordinates
 STILL_PX, MOVED_PX = 0.25, 6.0  # of a pixel against the mouth's own shift: less changes nothing, more everything
+WIDE_FROM, WIDE_TO = 0.45, 0.65  # open share of 30 px around: wider mouths were not in the training, and keep the rig's
 STIRRED = 0.25  # sum of what is asked at which changes are made in full
 
 
@@ -63,8 +64,8 @@ class MouthRefiner(nn.Module):
         middle = middle + F.interpolate(self.middle_up(coarse), scale_factor=2.0, mode="nearest")
         middle = self.middle_out(middle)
         fine = fine + F.interpolate(self.fine_up(F.relu(middle)), scale_factor=2.0, mode="nearest")
-        residual, flow = torch.tanh(self.last(F.relu(fine))).split((3, 2), 1)
-        return MOST * residual, MOST_FLOW * flow
+        bounded = torch.tanh(self.last(F.relu(fine)))
+        return MOST * bounded[:, :3], MOST_FLOW * bounded[:, 3:]
 
 
 def moved(planes: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
@@ -109,12 +110,18 @@ def mouth_view(face: FaceState, warped: Warped, motion: HeadMotion) -> MouthView
     source = warped.source[:, top:bottom, left:right]
     place = pixel_centres((left, top, right, bottom), now.device) - shift
     way = (source - place).norm(dim=0)
-    t = ((way - STILL_PX) / MOVED_PX).clamp(0, 1)
-    moves = torch.maximum(t * t * (3 - 2 * t) * skin, (1.2 * opened).clamp(0, 1))
+    moves = torch.maximum(_smooth_step((way - STILL_PX) / MOVED_PX) * skin, (1.2 * opened).clamp(0, 1))
     where = torch.cat([(source - centre) / UNIT_PX * skin, (place - centre) / UNIT_PX])
     half = F.avg_pool2d(torch.cat([moves[None], opened[None], where])[None], 2)
     smooth = F.avg_pool2d(half[:, :1], 5, stride=1, padding=2)
-    return MouthView(torch.cat([now / mean - 1, own / mean - 1, half[:, 1:]], 1), smooth, mean)
+    wide = (F.avg_pool2d(half[:, 1:2], 15, stride=1, padding=7) - WIDE_FROM) / (WIDE_TO - WIDE_FROM)
+    known = 1 - _smooth_step(wide)
+    return MouthView(torch.cat([now / mean - 1, own / mean - 1, half[:, 1:]], 1), smooth * known, mean)
+
+
+def _smooth_step(t: Tensor) -> Tensor:
+    t = t.clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
 
 def stirred(moment: MotionBlock) -> float:
@@ -131,8 +138,7 @@ def edge_fade(device: torch.device) -> Tensor:
 
     def along(size: int) -> Tensor:
         at = torch.arange(size, device=device) + 0.5
-        t = (torch.minimum(at, size - at) / EDGE_PX).clamp(0, 1)
-        return t * t * (3 - 2 * t)
+        return _smooth_step(torch.minimum(at, size - at) / EDGE_PX)
 
     return along(HEIGHT_PX)[:, None] * along(WIDTH_PX)
 

@@ -29,8 +29,10 @@ format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## measure everything, write benchmarks/results/foundation.json and docs/BENCHMARKS.md
+bench: $(STAMP) ## measure what needs no data from elsewhere, write benchmarks/results/ and docs/BENCHMARKS.md
 	$(BIN)/python -m benchmarks.foundation
+	$(BIN)/python -m benchmarks.policy
+	$(BIN)/python -m benchmarks.renderer
 	$(BIN)/python -m benchmarks.motion
 
 clean: ## remove the virtual environment and what the demo made

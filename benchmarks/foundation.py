@@ -1,4 +1,4 @@
-"""Measures the whole path and every part, writes the figures and the page that shows them.
+"""Measures the whole path, provenance and the detector, writes the figures and the page that shows them.
 
     python -m benchmarks.foundation                  all parts, about half an hour on two cores
     python -m benchmarks.foundation --only pipeline  one part; the others keep their figures
@@ -19,14 +19,12 @@ from benchmarks.results_page import Rows, number, write_results
 
 
 def _parts(data: Path | None) -> Mapping[str, Callable[[], Rows]]:
-    from benchmarks import detector, pipeline, policy, provenance, renderer
+    from benchmarks import detector, pipeline, provenance
 
     return {
         "pipeline": pipeline.measure,
         "endurance": pipeline.measure_long,
         "provenance": provenance.measure,
-        "policy": policy.measure,
-        "renderer": lambda: renderer.measure(data),
         "detector": lambda: detector.measure(data) if data else {},
     }
 

@@ -46,17 +46,6 @@ from media import read_portrait
 ROOT = Path(__file__).resolve().parents[1]
 PORTRAIT = ROOT / "vasari" / "demo" / "portrait.png"
 EXACT_SEED = 202  # other people than those that the device's scale was measured on
-FOUNDATION_IDS = {
-    "encode_first_s": "encode_s",
-    "cpu_fps_1_thread": "fps_1_threads",
-    "cpu_fps": "fps_2_threads",
-    "background_changed_px": "background_changed_px",
-    "rerun_max_abs_diff": "rerun_max_abs_diff",
-    "grid_face_psnr_db": "reenact_face_db",
-    "grid_face_copy_psnr_db": "reenact_face_copy_db",
-    "grid_lips_psnr_db": "reenact_lips_db",
-    "grid_lips_copy_psnr_db": "reenact_lips_copy_db",
-}
 Parts = Mapping[str, Callable[[], Rows]]
 
 
@@ -99,17 +88,6 @@ def parts(sources: Sources) -> Parts:
         known["identity"] = lambda: _identity(renderer, data / "portraits", sources.portraits, sources.networks)
         known["device"] = lambda: _device(data / "rig", sources.exact_people)
     return known
-
-
-def measure(data: Path | None = None) -> Rows:
-    """Rows of `foundation.json`, under the ids that it has: speed, background, bits, re-enactment."""
-    of_parts = parts(Sources(data=data))
-    rows: Rows = {}
-    for name in ("speed", "exactness", "reenactment"):
-        if name in of_parts:
-            rows |= of_parts[name]()
-    command = "python -m benchmarks.foundation --only renderer"
-    return {FOUNDATION_IDS[key]: {**row, "command": command} for key, row in rows.items() if key in FOUNDATION_IDS}
 
 
 def _speed(renderer: Renderer, portrait: Tensor) -> Rows:

@@ -40,7 +40,7 @@ HEADLINES = (  # result file, id, plain words, at the top of the page
     ("foundation", "pipeline.first_frame_warm", "first frame, warm"),
     ("foundation", "endurance.peak_memory_10min", "peak memory of a ten-minute clip"),
     ("foundation", "pipeline.scan_time_per_clip_time", "time to scan a clip relative to its length, start-up included"),
-    ("foundation", "policy.decision_p50_ms", "decision of the gate with durable log, median"),
+    ("gate", "decision_p50_ms", "decision of the gate with durable log, median"),
     ("foundation", "provenance.sign_1mb_p50", "signing and time-stamping 1 MB, median"),
     ("foundation", "provenance.verify_1mb_p50", "verifying 1 MB with both engines, median"),
     ("watermark", "psnr_db", "luma PSNR of marked clips"),
@@ -49,8 +49,8 @@ HEADLINES = (  # result file, id, plain words, at the top of the page
     ("watermark", "audio.aac_64k", "marks read from sound after AAC 64 kbit/s"),
     ("motion", "bilabial_closure_rate", "lips closed on p, b, m of real speech"),
     ("motion", "opening_correlation", "lip opening against real talkers, correlation"),
-    ("foundation", "renderer.reenact_face_db", "re-enacted faces of real talkers"),
-    ("foundation", "renderer.reenact_face_copy_db", "the same for a copy of the first frame"),
+    ("renderer", "grid_face_psnr_db", "re-enacted faces of real talkers"),
+    ("renderer", "grid_face_copy_psnr_db", "the same for a copy of the first frame"),
     ("foundation", "detector.common.auc", "detector on other generators (development set), AUC"),
 )
 
@@ -77,8 +77,16 @@ def read_goals(folder: Path) -> dict[str, dict[str, Goal]]:
     path = folder / "goals.json"
     if not path.exists():
         return {}
-    known = json.loads(path.read_text(encoding="utf-8"))
+    known = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
     return {name: {key: Goal(**bounds) for key, bounds in of_file.items()} for name, of_file in known.items()}
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The later of two equal keys would hide the earlier one's goals."""
+    known = dict(pairs)
+    if len(known) != len(pairs):
+        raise ValueError(f"goals.json: a key is there twice among {', '.join(key for key, _ in pairs)}")
+    return known
 
 
 def write_results(name: str, rows: Mapping[str, Row], *, root: Path = ROOT) -> None:

@@ -131,10 +131,10 @@ def load(path: Path) -> Tensor:
 
 
 def mark_version(attack: Attack | None = None) -> str:
-    """Names the code of the mark, and the steps of an attack, by their content."""
+    """Names the code of the picture's mark, and the steps of an attack, by their content."""
     folder = Path(watermark.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.py"), *folder.glob("weights/*"), *folder.glob("*.safetensors")]):
+    for path in sorted(set(folder.glob("*.py")) - set(folder.glob("audio_*.py"))):
         digest.update(path.read_bytes())
     digest.update(str(attack).encode())
     return digest.hexdigest()[:16]

@@ -27,12 +27,17 @@ BLOCK_BYTES = 24 * 2**20
 STILL_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 SMALLEST_STILL_PX = 1  # the mark's detector says what is too small
 
-ReadingState = Literal["found", "none", "too_short", "too_small", "no_video", "no_audio", "corrupt"]
+ReadingState = Literal["found", "none", "stopped", "too_short", "too_small", "no_video", "no_audio", "corrupt"]
 Kind = Literal["video", "sound", "still", "unreadable"]
 
 STILL_CONFIDENCE = (
     "a still holds one moment of the mark: what is found is as certain as in a clip, but that nothing is found says "
     "little, because strong compression, scaling or a crop leave too little in a single picture"
+)
+
+STOPPED = (
+    "as many tags were compared as the false-positive bound allows; the rest was not looked at: look at a part of the "
+    "file, or with fewer keys"
 )
 
 
@@ -128,6 +133,8 @@ def _outcome(path: Path, search: Callable[[], Detection]) -> MarkReading:
         return MarkReading("too_small", str(error))
     except WatermarkError as error:  # frames that change their size on the way, rates beyond all use
         return MarkReading("corrupt", str(error))
+    if detection.stopped:
+        return MarkReading("stopped", STOPPED, detection)
     return MarkReading("found" if detection.found else "none", "", detection)
 
 

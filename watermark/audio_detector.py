@@ -31,6 +31,7 @@ OVERLAP_S = 3.0
 CHUNK = 5120  # samples at ANALYSIS_RATE taken in at once
 AUDIBLE_RMS = 1e-4  # -80 dBFS
 Planes = Iterable[tuple[float, Tensor]]
+WORTH_DECODING = 3.0  # energy of the soft bits over chance, in standard deviations; a readable word has 7
 LIKELIEST = 3  # starts, speeds and tempos that are decoded
 
 
@@ -49,7 +50,7 @@ def detect_audio(blocks: Iterable[Tensor], keys: Sequence[MarkKey], *, sample_ra
         for chunk, length in _chunks(blocks, sample_rate):
             search.push(chunk)
             total += length
-            if search.payload is not None:
+            if search.ended:
                 return search.detection()
         if total < SHORTEST_S * sample_rate:
             raise TooShortError(f"only {total / sample_rate:.2f} s of sound: a mark needs {SHORTEST_S:g} s at least")
@@ -105,6 +106,11 @@ class _Search:
         self._key_id: int | None = None
         self.payload: Payload | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether a payload was read, or as many tags were compared as the bound allows."""
+        return self.payload is not None or self._check.exhausted
+
     def push(self, chunk: Tensor) -> None:
         self._sound = torch.cat([self._sound, chunk])
         self._audible += _audible_samples(chunk)
@@ -157,11 +163,15 @@ class _Search:
         return ranked
 
     def _read(self, hypotheses: Sequence[Hypothesis], key: MarkKey) -> bool:
+        """Whether the search is over."""
         for hypothesis in hypotheses:
             self._best_z = max(self._best_z, hypothesis.z)
+            if hypothesis.excess < WORTH_DECODING:
+                continue
             self.payload = self._check.read(hypothesis.word, key)
             if self.payload is not None:
                 self._best_z, self._key_id = hypothesis.z, key.key_id
+            if self.ended:
                 return True
         return False
 

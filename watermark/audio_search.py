@@ -7,7 +7,7 @@ same pitch only their distance changes. A cut is looked for as two pieces of one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +46,14 @@ DEPENDABLE = 1e-6  # power below this share of the window's mean says nothing
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A likely start: pilot z in standard deviations of its null, and the soft code word read there [512]."""
+    """A likely start: pilot z in standard deviations of its null, and the soft code word read there [512].
+
+    `excess` is the energy of the word over what chance gives it, in standard deviations.
+    """
 
     z: float
     word: NDArray[np.float64]
+    excess: float
 
 
 def plane(sound: Tensor, length: int = FRAME) -> Tensor:
@@ -101,7 +105,10 @@ class PatternSearch:
         correlation, energy = self._correlate(table)
         z = correlation / energy.sqrt().clamp(min=1e-9)
         best = z.flatten().topk(count)
-        return [Hypothesis(float(v), self._word(table, int(i))) for v, i in zip(best.values, best.indices, strict=True)]
+        return [
+            _weighed(float(v), [(table, int(i))], self._word(table, int(i)))
+            for v, i in zip(best.values, best.indices, strict=True)
+        ]
 
     def best_z(self, table: Tensor) -> float:
         """The highest pilot z over all starts."""
@@ -121,8 +128,8 @@ class PatternSearch:
         split = int((before.values + after.values).argmax())
         z = float((before.values + after.values)[split] / energy.sqrt().clamp(min=1e-9))
         left, right = torch.stack(tables[: split + 1]).sum(0), torch.stack(tables[split + 1 :]).sum(0)
-        word = self._word(left, int(before.indices[split])) + self._word(right, int(after.indices[split]))
-        return Hypothesis(z, word)
+        pieces = [(left, int(before.indices[split])), (right, int(after.indices[split]))]
+        return _weighed(z, pieces, sum((self._word(*piece) for piece in pieces), np.zeros(CODED_BITS)))
 
     def _correlate(self, table: Tensor) -> tuple[Tensor, Tensor]:
         """Pilot correlation [PERIOD, FINE_PER_CHIP] of every start, and its variance under the null, likewise."""
@@ -136,6 +143,16 @@ class PatternSearch:
         owner = self._pattern.owner.flatten()
         data = owner >= 0
         return np.bincount(owner[data].numpy(), values[data].numpy(), CODED_BITS).astype(np.float64)
+
+
+def _weighed(z: float, pieces: Sequence[tuple[Tensor, int]], word: NDArray[np.float64]) -> Hypothesis:
+    """A hypothesis with its word, which was read at these starts of folded planes.
+
+    With secret random signs a bit's variance is the sum of its cells' squares, whatever the sound is.
+    """
+    energy = sum(float(table[:, place % FINE_PER_CHIP].square().sum()) for table, place in pieces)
+    variance = max(1e-12, energy * (1 - PILOT_CELLS / CELLS) / CODED_BITS)
+    return Hypothesis(z, word, (float(word @ word) / variance - CODED_BITS) / (2 * CODED_BITS) ** 0.5)
 
 
 def speed_planes(sound: Tensor, lengths: Iterable[int]) -> Iterator[tuple[int, Tensor]]:

@@ -16,6 +16,7 @@ from watermark.payload import TAG_BITS, Payload, header_bits, unpack
 from watermark.pose import Pose
 
 Medium = Literal["video", "audio"]
+MOST_ATTEMPTS = 1 << 17  # tags compared in one search: picture and sound together stay below 2^-30, which is 9.3e-10
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Detection:
     of the input and of subkeys derived under other labels, so to them the tag is 48 fair coin
     tosses (HMAC is a pseudorandom function); one candidate passes with probability 2^-48, and by
     the union bound n candidates with at most n * 2^-48. n counts every tag that was compared: all
-    keys, windows, poses, time phases and list entries. Nothing else can make `found` true; the
-    pilot only chooses which candidates are worth a look.
+    keys, windows, poses, time phases and list entries, and `TagCheck` compares no more than MOST_ATTEMPTS.
+    Nothing else can make `found` true; the pilot only chooses which candidates are worth a look.
 
     `pilot_z` is the strongest pilot peak in standard deviations of its null; `seconds_used` how
     much picture or (audible) sound the search had read when it ended. `pose` says how the picture that
@@ -50,19 +51,36 @@ class Detection:
         """True only if a payload with a genuine tag was read."""
         return self.payload is not None
 
+    @property
+    def stopped(self) -> bool:
+        """True if the search ended without a mark at MOST_ATTEMPTS tags, before it had looked at everything."""
+        return not self.found and self.log10_false_positive >= log10(MOST_ATTEMPTS) - TAG_BITS * log10(2) - 1e-9
+
 
 class TagCheck:
     """Decodes soft words and compares tags, and counts every comparison."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_ATTEMPTS) -> None:
+        """No more than `most` tags are ever compared."""
+        self._most = most
         self.attempts = 0
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further tag may be compared: whoever searches must stop."""
+        return self.attempts >= self._most
+
     def read(self, soft: NDArray[np.float64], key: MarkKey) -> Payload | None:
-        """The payload in `soft` [512] (log-likelihood ratios), if one of the list carries a genuine tag."""
-        return self._first(decode(soft, header_bits(key)), key)
+        """The payload in `soft` [512] (log-likelihood ratios), if one of the list carries a genuine tag.
+
+        None also when `exhausted`, before the word was looked at or on the way through its list.
+        """
+        return None if self.exhausted else self._first(decode(soft, header_bits(key)), key)
 
     def _first(self, words: Iterable[NDArray[np.uint8]], key: MarkKey) -> Payload | None:
         for word in words:
+            if self.exhausted:
+                return None
             self.attempts += 1
             payload = unpack(word, key)
             if payload is not None:

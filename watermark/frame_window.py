@@ -48,7 +48,7 @@ class FrameWindow:
         if size != self._size:
             raise WatermarkError(f"the frame size changed from {self._size} to {size} (height, width) on the way")
         for frame, time in zip(frames, times, strict=True):
-            small = _reduced(luma_of(frame[None])[0] - 128).cpu()
+            small = _small_luma(frame).cpu()
             self._add(floor(Fraction(time) / SLOT_S), small)
 
     def _add(self, slot: int, small: Tensor) -> None:
@@ -84,7 +84,16 @@ class FrameWindow:
 def reduced_luma(frame: Tensor) -> Tensor:
     """Luma [h, w] (-128..127) of one frame uint8 [3, H, W], at most STORED_PX on the short side."""
     _checked((int(frame.shape[1]), int(frame.shape[2])))
-    return _reduced(luma_of(frame[None])[0] - 128).cpu()
+    return _small_luma(frame).cpu()
+
+
+def _small_luma(frame: Tensor) -> Tensor:
+    """Luma [h, w] (-128..127) of a frame uint8 [3, H, W]; large ones are halved in whole numbers first."""
+    sums, shares = frame, 1
+    while min(sums.shape[1:]) >= 4 * STORED_PX and sums.shape[1] % 2 == sums.shape[2] % 2 == 0 and shares < 64:
+        rows = sums[:, ::2].to(torch.int16) + sums[:, 1::2]
+        sums, shares = rows[..., ::2] + rows[..., 1::2], shares * 4
+    return _reduced(luma_of(sums[None])[0] / shares - 128)
 
 
 def _reduced(luma: Tensor) -> Tensor:

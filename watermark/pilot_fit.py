@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import pi
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from watermark.key import MarkKey
@@ -37,12 +38,19 @@ class _Blocks:
     places: Tensor
 
 
-def fit(wave: Tensor, starts: Sequence[Tensor], speed: float, key: MarkKey) -> Pose:
-    """The pose that fits the pilot best in wave complex64 [h, w], near one of the homographies [3, 3] up to a shift."""
-    matrix = max((_placed(_demodulated(wave, s, key), s, key) for s in starts), key=lambda placed: placed[0])[1]
-    for _ in range(ROUNDS):
-        matrix = _climbed(_demodulated(wave, matrix, key), matrix, key)
-    return strength(wave, matrix, speed, key)
+def fit(waves: Tensor, starts: Sequence[Sequence[Tensor]], speeds: Sequence[float], key: MarkKey) -> list[Pose]:
+    """For each wave complex64 [h, w] of `waves`, taken at its speed, the pose that fits the pilot best.
+
+    It is looked for near one of the homographies [3, 3] of its `starts`, which are right up to a shift and a tilt.
+    """
+    found = [
+        max((_placed(_demodulated(wave, s, key), s, key) for s in near), key=lambda placed: placed[0])[1]
+        for wave, near in zip(waves, starts, strict=True)
+    ]
+    for _ in range(ROUNDS if found else 0):
+        blocks = [_demodulated(wave, matrix, key) for wave, matrix in zip(waves, found, strict=True)]
+        found = list(_climbed(blocks, torch.stack(found), key))
+    return [strength(wave, matrix, speed, key) for wave, matrix, speed in zip(waves, found, speeds, strict=True)]
 
 
 def strength(wave: Tensor, matrix: Tensor, speed: float, key: MarkKey) -> Pose:
@@ -105,28 +113,40 @@ def _turning(k: Tensor, moved: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(angle), -angle)
 
 
-def _climbed(blocks: _Blocks, matrix: Tensor, key: MarkKey) -> Tensor:
-    """All eight numbers of the homography, uphill."""
-    k = VideoPattern.of(key).pilot_waves
-    here = project(matrix, blocks.places)
-    limit = float(blocks.plus.abs().sum() + blocks.minus.abs().sum()) + 1e-9
-    change = torch.zeros(3, 3, dtype=torch.float64)
-    mean, power = torch.zeros_like(change), torch.zeros_like(change)
-    kept, best = matrix, -1.0
+def _climbed(blocks: Sequence[_Blocks], start: Tensor, key: MarkKey) -> Tensor:
+    """All eight numbers of each homography [N, 3, 3], uphill."""
+    plus, minus = (torch.stack([getattr(one, side) for one in blocks]) for side in ("plus", "minus"))  # [N, 16, B]
+    places = blocks[0].places
+    points = F.pad(places, (0, 1), value=1.0)  # [B, 3]
+    waves = VideoPattern.of(key).pilot_waves.double() * (2 * pi / GRID)
+    here = project(start, places.expand(len(start), -1, -1))
+    limit = (plus.abs() + minus.abs()).sum((1, 2)).double() + 1e-9
+    change = torch.zeros_like(start)
+    mean, power = torch.zeros_like(start), torch.zeros_like(start)
+    kept, best = start, torch.full_like(limit, -1.0)
     for step in range(1, CLIMB_STEPS + 1):
-        change.requires_grad_()
-        now = matrix @ (torch.eye(3, dtype=torch.float64) + change)
-        turning = _turning(k, project(now, blocks.places) - here)
-        value = ((blocks.plus * turning).sum() + (blocks.minus * turning.conj()).sum()).abs() / limit
-        if value.item() > best:
-            best, kept = value.item(), now.detach()
-        (slope,) = torch.autograd.grad(value, change)
-        slope[2, 2] = 0
-        # Adam (Kingma and Ba 2015), uphill; torch.optim takes seconds to import
+        now = start @ (torch.eye(3, dtype=torch.float64) + change)
+        homogeneous = points @ now.mT  # [N, B, 3]
+        at = homogeneous[..., :2] / homogeneous[..., 2:]
+        angle = torch.einsum("ic,nbc->nib", waves, at - here).float()
+        turning = torch.polar(torch.ones_like(angle), -angle)
+        one, other = plus * turning, minus * turning.conj()
+        total = (one + other).sum((1, 2))
+        value = total.abs().double() / limit
+        better = value > best
+        kept, best = torch.where(better[:, None, None], now, kept), torch.maximum(value, best)
+        # d|total| / d angle, then down the chain to the matrix
+        direction = (total.conj() / total.abs().clamp(min=1e-9))[:, None, None]
+        by_angle = (direction * (other - one)).imag.double().neg() / limit[:, None, None]
+        by_place = torch.einsum("nib,ic->nbc", by_angle, waves) / homogeneous[..., 2:]
+        by_row = torch.cat([by_place, -(by_place * at).sum(-1, keepdim=True)], -1)  # [N, B, 3]
+        slope = start.mT @ (by_row.mT @ points)
+        slope[:, 2, 2] = 0
+        # Adam (Kingma and Ba 2015), uphill
         mean, power = 0.9 * mean + 0.1 * slope, 0.99 * power + 0.01 * slope.square()
         ahead = (mean / (1 - 0.9**step)) / ((power / (1 - 0.99**step)).sqrt() + 1e-12)
-        change = change.detach() + CLIMB_RATE * ahead
-    return kept / kept[2, 2]
+        change = change + CLIMB_RATE * ahead
+    return kept / kept[:, 2:, 2:]
 
 
 def rendered(pose: Pose, key: MarkKey, height: int, width: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from watermark.lattice import GRID
+from watermark.lattice import GRID, shrink_matrix
 
 SUBSAMPLES = 3  # sample points a cell and axis
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
@@ -89,8 +89,8 @@ class Pose:
 
 
 def project(matrix: Tensor, points: Tensor) -> Tensor:
-    """Positions [..., 2] under a homography [3, 3]."""
-    homogeneous = points @ matrix[:, :2].T + matrix[:, 2]
+    """Positions [..., 2] under a homography [3, 3], or [N, B, 2] under each of N of them [N, 3, 3]."""
+    homogeneous = points @ matrix[..., :2].mT + (matrix[..., 2] if matrix.ndim == 2 else matrix[:, None, :, 2])
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
@@ -122,6 +122,9 @@ def on_lattice(pictures: Tensor, pose: Pose) -> tuple[int, int, Tensor, Tensor]:
     height, width = pictures.shape[1:]
     matrix = torch.tensor(pose.to_cells, dtype=torch.float64)
     short = min(height, width)
+    if pose.to_cells == as_matrix(identity_matrix(height, width)):
+        cells = shrink_matrix(height, short) @ pictures @ shrink_matrix(width, short).T
+        return 0, 0, cells, torch.ones(cells.shape[1:])
     x, y = width / short / 2, height / short / 2
     corners = project(matrix, torch.tensor([[-x, -y], [x, -y], [x, y], [-x, y]], dtype=torch.float64))
     low, high = (corners.amin(0) + 1e-3).floor().int(), (corners.amax(0) - 1e-3).ceil().int()

@@ -44,10 +44,8 @@ def detect_still(frame: Tensor, keys: Sequence[MarkKey]) -> Detection:
     wave = white(torch.complex(fine, torch.zeros_like(fine))[None])[0]
     for key in keys:
         plain = strength(wave, identity_matrix(*fine.shape), 1.0, key)
-        likely = (
-            fit(wave, [h.matrix(sign) for sign in (1, -1)], 1.0, key)
-            for h in search_linear(wave[None], (1.0,), key, best=POSES)
-        )
+        starts = [[h.matrix(sign) for sign in (1, -1)] for h in search_linear(wave[None], (1.0,), key, best=POSES)]
+        likely = fit(wave.expand(len(starts), -1, -1), starts, [1.0] * len(starts), key)
         for pose in (plain, *likely):
             best_z = max(best_z, pose.z)
             for word in _soft_words(picture, pose, key):
@@ -58,10 +56,11 @@ def detect_still(frame: Tensor, keys: Sequence[MarkKey]) -> Detection:
 
 
 def _whitened(picture: Tensor) -> Tensor:
-    """The picture [H, W] without what is smooth, equally strong everywhere."""
+    """The picture [H, W] without what is smooth, weighted by how much of what is left may be the mark."""
     detail = picture - blur(picture[None], 3)[0]
     deviation = blur(detail.square()[None], 7)[0].clamp(min=0).sqrt().clamp(min=0.5)
-    return (detail / deviation).clamp(-2.5, 2.5)
+    share = (received_mask(picture[None] + 128)[0] / deviation).clamp(max=1)
+    return (detail / deviation).clamp(-2.5, 2.5) * share
 
 
 def _soft_words(picture: Tensor, pose: Pose, key: MarkKey) -> list[Tensor]:
@@ -71,7 +70,7 @@ def _soft_words(picture: Tensor, pose: Pose, key: MarkKey) -> list[Tensor]:
     detail = detail - blur(detail, 3)
     deviation = blur(detail.square(), 3).clamp(min=0).sqrt().clamp(min=0.5)
     weight = received_mask(cells + 128) / deviation * seen
-    torus = fold((detail / deviation).clamp(-1, 1) * weight, top, left).flatten(1)
+    torus = fold((detail / deviation).clamp(-2, 2) * weight, top, left).flatten(1)
     variance = float(torus.square().sum()) / CODED_BITS
     words = VideoPattern.of(key).correlate(torus)[..., 0]
     excess = (words.square().sum(1) / max(variance, 1e-12) - CODED_BITS) / (2 * CODED_BITS) ** 0.5

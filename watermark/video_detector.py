@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 from typing import Protocol
 
 import numpy as np
@@ -28,7 +29,7 @@ from watermark.visibility import blur, received_mask
 SHORTEST_S = 1.0
 QUICK_LOOKS_S = (3.0, 6.0)  # uncropped pose only
 FULL_LOOKS_S = (10.0, 20.0)  # with the pose search; the last one ends the window
-WORTH_A_POSE = 4.5  # pilot z below which a searched pose is chance
+WORTH_A_POSE = 6.0  # pilot z below which a searched pose is chance
 WORTH_DECODING = 4.5  # energy of the soft bits over chance, in standard deviations; a readable word has 7
 CANDIDATES = 4  # time phases decoded per pose
 CARRIED_ON = 0.6  # weight of the segment before, against 0.4 of the one after: the best at CRF 38
@@ -56,7 +57,7 @@ def detect_video(blocks: Iterable[FrameBlockLike], keys: Sequence[MarkKey]) -> D
         raise WatermarkError("no key to look with: give at least one MarkKey")
     search, window = _Search(keys), FrameWindow()
     looks = _looks()
-    start_s = 0.0
+    start_s, searched_s = 0.0, 0.0
     for block in blocks:
         for frame, time in zip(block.frames, block.times, strict=True):
             window.push(frame[None], [time])
@@ -65,15 +66,17 @@ def detect_video(blocks: Iterable[FrameBlockLike], keys: Sequence[MarkKey]) -> D
                 continue
             looks.remove(due)
             search.look(window, full=due in FULL_LOOKS_S)
-            if search.payload is not None:
+            if search.ended:
                 return search.detection(start_s + window.seconds)
+            if due in FULL_LOOKS_S:
+                searched_s = window.seconds
             if not looks:
                 start_s += window.seconds
                 window.clear()
-                looks = _looks()
+                looks, searched_s = _looks(), 0.0
     if start_s + window.seconds < SHORTEST_S:
         raise TooShortError(f"only {window.seconds:.2f} s of video: a mark needs {SHORTEST_S:g} s at least")
-    if window.seconds >= SHORTEST_S:
+    if window.seconds - searched_s >= SHORTEST_S:
         search.look(window, full=True)
     return search.detection(start_s + window.seconds)
 
@@ -93,6 +96,11 @@ class _Search:
         self._pose: Pose | None = None
         self.payload: Payload | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether a payload was read, or as many tags were compared as the bound allows."""
+        return self.payload is not None or self._check.exhausted
+
     def look(self, window: FrameWindow, *, full: bool) -> None:
         slots, pictures = window.pictures()
         changes = levelled(pictures)
@@ -108,13 +116,14 @@ class _Search:
                     return
 
     def _read(self, slots: Tensor, pictures: Tensor, pose: Pose, key: MarkKey, *, blind: bool = False) -> bool:
+        """Whether the search is over."""
         self._best_z = max(self._best_z, pose.z)
-        top, left, cells, seen = on_lattice(pictures, pose)
         phases = [pose.phase_slots + s for s in range(SLOTS_PER_SEGMENT)] if blind else [pose.phase_slots]
-        for word in soft_words(slots * pose.speed, cells, seen, top, left, phases, key):
+        for word in soft_words(slots, pictures, pose, phases, key):
             self.payload = self._check.read(word, key)
             if self.payload is not None:
                 self._key_id, self._best_z, self._pose = key.key_id, pose.z, pose
+            if self.ended:
                 return True
         return False
 
@@ -137,12 +146,12 @@ def search_poses(slots: Tensor, changes: Tensor, key: MarkKey) -> Iterator[Pose]
     """
     for speeds in ((1.0,), SPEEDS):
         every = white(waves(slots, changes, torch.tensor(speeds, dtype=torch.float64)))
-        for hypothesis in search_linear(every, speeds, key):
-            wave = every[speeds.index(hypothesis.speed)]
-            pose = fit(wave, [hypothesis.matrix(sign) for sign in (1, -1)], hypothesis.speed, key)
+        likely = search_linear(every, speeds, key)
+        starts = [[hypothesis.matrix(sign) for sign in (1, -1)] for hypothesis in likely]
+        shown = every[[speeds.index(hypothesis.speed) for hypothesis in likely]]
+        for pose in fit(shown, starts, [hypothesis.speed for hypothesis in likely], key):
             if pose.z >= WORTH_A_POSE:
-                pose = _timed(slots, changes, pose, key)
-                yield pose
+                yield _timed(slots, changes, pose, key)
             if pose.z >= SURE_OF_POSE:
                 return
 
@@ -162,47 +171,65 @@ def _timed(slots: Tensor, changes: Tensor, pose: Pose, key: MarkKey) -> Pose:
 
 
 def soft_words(
-    slots: Tensor, cells: Tensor, seen: Tensor, top: int, left: int, phases: Sequence[float], key: MarkKey
+    slots: Tensor, pictures: Tensor, pose: Pose, phases: Sequence[float], key: MarkKey
 ) -> list[NDArray[np.float64]]:
     """Soft code words [512] of the likeliest time phases, best first.
 
-    `cells` [K, h, w] are cell lumas at slot numbers `slots`, of which the parts `seen` [h, w] are in the
-    picture. A pilot's phase leaves the segment borders in doubt by a fraction of a slot (the two nearest
-    are tried) and says nothing about which of the 32 segments comes first: the energy of the soft bits does.
+    `pictures` [K, h, w] are lumas at slot numbers `slots`. A pilot's phase leaves the segment borders in doubt by a
+    fraction of a slot (the two nearest are tried) and says nothing about which of the 32 segments comes first: the
+    energy of the soft bits does.
     """
     pattern = VideoPattern.of(key)
-    ranked: list[tuple[float, NDArray[np.float64]]] = []
-    for border in {round((phase + near) % SLOTS_PER_SEGMENT, 2) for phase in phases for near in (-0.35, 0.35)}:
-        segments, values = demodulate(slots, cells, border)
-        folded = torch.zeros(SEGMENTS, *values.shape[1:])
-        folded.index_add_(0, segments % SEGMENTS, values * seen)
+    every = torch.arange(SEGMENTS)
+    ranked: list[tuple[float, Tensor]] = []
+    for border in _borders(phases, pose.speed):
+        segments, means = segment_means(slots * pose.speed, pictures, border)
+        top, left, cells, seen = on_lattice(means, pose)
+        folded = torch.zeros(SEGMENTS, *cells.shape[1:])
+        folded.index_add_(0, segments % SEGMENTS, chip_values(cells) * seen)
         torus = fold(folded, top, left).flatten(1)
         variance = float(torus.square().sum()) / CODED_BITS
         shares = pattern.correlate(torus)
-        every = torch.arange(SEGMENTS)
-        for start in range(SEGMENTS):
-            word = shares[(every + start) % SEGMENTS, :, every].sum(0).double().numpy()
-            energy = float(word @ word) / max(variance, 1e-12)
-            ranked.append(((energy - CODED_BITS) / (2 * CODED_BITS) ** 0.5, word))
+        words = torch.stack([shares[(every + start) % SEGMENTS, :, every].sum(0) for start in range(SEGMENTS)])
+        excess = (words.square().sum(1) / max(variance, 1e-12) - CODED_BITS) / (2 * CODED_BITS) ** 0.5
+        ranked += zip(excess.tolist(), words, strict=True)
     ranked.sort(key=lambda entry: -entry[0])
-    return [word for excess, word in ranked[:CANDIDATES] if excess >= WORTH_DECODING]
+    return [word.double().numpy() for excess, word in ranked[:CANDIDATES] if excess >= WORTH_DECODING]
+
+
+def _borders(phases: Sequence[float], speed: float) -> list[float]:
+    """Where segments may begin, modulo 4 slots. At the speed as made, slots are whole, and so are the borders."""
+    near = [phase + beside for phase in phases for beside in (-0.35, 0.35)]
+    if speed == 1.0:
+        return sorted({float(ceil(border - 1e-6) % SLOTS_PER_SEGMENT) for border in near})
+    return sorted({round(border % SLOTS_PER_SEGMENT, 2) for border in near})
 
 
 def demodulate(slots: Tensor, cells: Tensor, border: float) -> tuple[Tensor, Tensor]:
-    """Segment numbers [T] and weighted chip values [T, h, w], segments beginning at slots = border mod 4.
+    """Segment numbers [T] and weighted chip values [T, h, w], segments beginning at slots = border mod 4."""
+    numbers, means = segment_means(slots, cells, border)
+    return numbers, chip_values(means)
+
+
+def segment_means(slots: Tensor, pictures: Tensor, border: float) -> tuple[Tensor, Tensor]:
+    """Segment numbers [T] and mean pictures [T, h, w], segments beginning at slots = border mod 4."""
+    index = torch.div(slots.double() - border + 1e-6, SLOTS_PER_SEGMENT, rounding_mode="floor").long()
+    numbers, inverse, counts = torch.unique(index, return_inverse=True, return_counts=True)
+    means = torch.zeros(len(numbers), *pictures.shape[1:]).index_add_(0, inverse, pictures)
+    return numbers, means / counts[:, None, None]
+
+
+def chip_values(means: Tensor) -> Tensor:
+    """Weighted chip values [T, h, w] of successive segments' mean cells, likewise.
 
     A segment's mean picture, less a mean of the segments before and after it (still content cancels, and
     what skipped blocks carried over from before), high-passed, divided by its local deviation, and
     weighted by how much mark that place can hide.
     """
-    index = torch.div(slots.double() - border + 1e-6, SLOTS_PER_SEGMENT, rounding_mode="floor").long()
-    numbers, inverse, counts = torch.unique(index, return_inverse=True, return_counts=True)
-    means = torch.zeros(len(numbers), *cells.shape[1:]).index_add_(0, inverse, cells)
-    means /= counts[:, None, None]
     before = torch.cat([means[1:2], means[:-1]])
     after = torch.cat([means[1:], means[-2:-1]])
     change = means - CARRIED_ON * before - (1 - CARRIED_ON) * after
     change = change - 0.7 * blur(change, 3)
     deviation = blur(change.square(), 3).clamp(min=0).sqrt().clamp(min=0.5)
     weight = (received_mask(means + 128) / deviation).sqrt()
-    return numbers, (change / deviation).clamp(-2.5, 2.5) * weight
+    return (change / deviation).clamp(-2.5, 2.5) * weight

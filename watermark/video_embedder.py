@@ -16,7 +16,7 @@ from watermark.payload import Payload, pack
 from watermark.video_pattern import SEGMENT_S, SEGMENTS, VideoPattern
 from watermark.visibility import luma_of, visibility_mask
 
-TARGET_PSNR_DB = 46.75  # of luma, at strength 1, before rounding (which costs 0.5 dB)
+GREATEST_RMS = 255 / 10 ** (46.75 / 20)  # grey levels, at strength 1, before rounding (which costs 0.5 dB)
 CUDA_BATCH = 16
 
 
@@ -45,12 +45,13 @@ class VideoEmbedder:
         if not 0 < strength <= 4:
             raise WatermarkError(f"strength must lie in (0, 4], got {strength}")
         self._height, self._width, self._fps = height, width, Fraction(fps)
-        self._amplitude = strength * 255 / 10 ** (TARGET_PSNR_DB / 20)
+        self._strength = strength
         self._coded = torch.from_numpy(encode(pack(payload, key))).float() * 2 - 1
         self._pattern = VideoPattern.of(key)
         self._next_frame = 0
         self._chips: dict[tuple[int, torch.device], Tensor] = {}
         self._matrices: dict[torch.device, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
+        self._dither: dict[torch.device, Tensor] = {}
 
     def push(self, frames: Tensor) -> Tensor:
         """Marked copies of frames uint8 [N, 3, H, W], same shape, type and device."""
@@ -78,7 +79,8 @@ class VideoEmbedder:
         chips = torch.stack([self._frame_chips(i, frames.device) for i in range(len(frames))])
         residual = spread_rows @ (chips * mask) @ spread_columns.T  # [B, H, W]
         rms = residual.square().mean((1, 2), keepdim=True).sqrt()
-        residual = (residual * (self._amplitude / rms)).round_().to(torch.int16)
+        scale = self._strength * (GREATEST_RMS / rms).clamp(max=1)
+        residual = (residual * scale).add_(self._thresholds(frames.device)).floor_().to(torch.int16)
         return (frames.to(torch.int16) + residual[:, None]).clamp_(0, 255).to(torch.uint8)
 
     def _frame_chips(self, ahead: int, device: torch.device) -> Tensor:
@@ -90,6 +92,12 @@ class VideoEmbedder:
             tiled = chips.repeat(-(-h // GRID), -(-w // GRID))[:h, :w]
             self._chips[segment, device] = tiled.contiguous().to(device)
         return self._chips[segment, device]
+
+    def _thresholds(self, device: torch.device) -> Tensor:
+        """What is added before rounding down: of a fraction of a grey level comes that share of the pixels."""
+        if device not in self._dither:
+            self._dither[device] = dither(self._height, self._width).to(device)
+        return self._dither[device]
 
     def _resizers(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if device not in self._matrices:
@@ -104,6 +112,12 @@ class VideoEmbedder:
                 made[3].to(device),
             )
         return self._matrices[device]
+
+
+def dither(height: int, width: int) -> Tensor:
+    """Thresholds [height, width] in 0..1 whose every neighbourhood holds low and high ones (Jimenez 2014)."""
+    x, y = torch.arange(width, dtype=torch.float64), torch.arange(height, dtype=torch.float64)
+    return (52.9829189 * (0.06711056 * x + 0.00583715 * y[:, None]).frac()).frac().float()
 
 
 def check_frame_size(width: int, height: int) -> None:

@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STRUCTURE_C2 = (0.03 * 255) ** 2  # of SSIM (Wang et al. 2004)
-TEXTURE_POWER = 0.5
+FLAT_RMS = 0.45  # grey levels where nothing hides the mark
+HIDDEN = 0.95  # grey levels more for each grey level of texture ...
+TEXTURE_POWER = 0.8  # ... to this power
+MOST_HIDDEN = 3.0  # grey levels more, at most
+SMOOTH = 0.25  # deviation within a cell that a plain gradient has, grey levels
 LUMA = (0.299, 0.587, 0.114)  # BT.601 weights, full range
 
 
@@ -24,17 +27,18 @@ def blur(picture: Tensor, width: int) -> Tensor:
 
 
 def visibility_mask(mean: Tensor, variance: Tensor) -> Tensor:
-    """Mask [N, h, w] from each cell's mean luma (0..255) and the variance of the luma around it.
+    """Greatest rms of a residual [N, h, w], in grey levels, from each cell's mean luma (0..255) and its variance.
 
-    Texture hides noise: what structural similarity loses by a residual of given power goes with
-    1 / (2 variance + C2). Dark and bright areas hide it too (luminance masking). The variance is eroded
-    by a cell: what lies beside an outline, on the flat side of it, hides nothing.
+    Nothing hides it on flat places, where it is FLAT_RMS. Texture hides noise, and so do dark and bright areas
+    (luminance masking). The variance is eroded by a cell: what lies beside an outline, on the flat side of it,
+    hides nothing.
     """
     eroded = -F.max_pool2d(-variance[:, None], 3, stride=1, padding=1)[:, 0]
-    texture = (2 * blur(eroded, 3).clamp(min=0) + STRUCTURE_C2) ** (TEXTURE_POWER / 2)
+    texture = (blur(eroded, 3).clamp(min=0).sqrt() - SMOOTH).clamp(min=0) ** TEXTURE_POWER
     wide = blur(mean, 5)
     dark, bright = ((60 - wide) / 60).clamp(min=0), ((wide - 180) / 75).clamp(min=0)
-    return texture * (1 + 0.6 * dark + 0.3 * bright)
+    hidden = HIDDEN * texture * (1 + 0.6 * dark + 0.3 * bright)
+    return FLAT_RMS + hidden.clamp(max=MOST_HIDDEN)
 
 
 def received_mask(luma: Tensor) -> Tensor:

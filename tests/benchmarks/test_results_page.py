@@ -46,11 +46,17 @@ def test_a_goal_without_a_figure_is_shown_as_not_measured() -> None:
     assert "| gpu_fps | | | | | at least 1,000 | not measured |" in text
 
 
+def test_goals_that_would_hide_others_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "goals.json").write_text('{"motion": {"a": {"at_least": 1}}, "motion": {"b": {"at_least": 2}}}')
+    with pytest.raises(ValueError, match="twice among motion, motion"):
+        read_goals(tmp_path)
+
+
 def test_the_parts_of_the_foundation_keep_sections_of_their_own() -> None:
-    rows = {f"{part}.speed": {**ROW, **STAMP, "ci95": [1.0, 2.5]} for part in ("pipeline", "policy")}
+    rows = {f"{part}.speed": {**ROW, **STAMP, "ci95": [1.0, 2.5]} for part in ("pipeline", "provenance")}
     text = page({"foundation": rows}, {})
     assert "## Foundation: pipeline" in text
-    assert "| policy.speed | 31.25 | dB | 11 | 1 to 2.5 |" in text
+    assert "| provenance.speed | 31.25 | dB | 11 | 1 to 2.5 |" in text
 
 
 def test_the_shipped_page_is_what_the_shipped_results_say() -> None:

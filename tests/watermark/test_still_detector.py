@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.watermark.conftest import KEY, OTHER_KEY, PAYLOAD
+from benchmarks.watermark_clips import talking_head
+from tests.watermark.conftest import KEY, OTHER_KEY, PAYLOAD, mark_video
 from watermark import TooSmallError, WatermarkError, detect_still
 
 
@@ -15,8 +16,12 @@ def test_a_single_frame_gives_payload_and_bound(marked_head: Tensor, index: int)
     assert detection.log10_false_positive <= -10
 
 
-def test_a_crop_of_a_frame_is_found(marked_head: Tensor) -> None:
-    assert detect_still(marked_head[30, :, 20:330, 33:343], [KEY]).payload == PAYLOAD
+def test_a_crop_of_a_frame_with_a_plain_background_is_found() -> None:
+    frame = talking_head(1, side=512, seed=8)
+    frame[..., :200] = 120
+    frame[..., 400:] = 120
+    marked = mark_video(frame)[0]
+    assert detect_still(marked[:, 20:450, 33:463], [KEY]).payload == PAYLOAD
 
 
 def test_unmarked_frames_and_wrong_keys_give_nothing(head: Tensor, marked_head: Tensor) -> None:

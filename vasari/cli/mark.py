@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from watermark import Detection, MarkKey
 
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".aif", ".aiff"})
-COLOURS = {"found": "green", "none": "yellow", "corrupt": "red"}
+COLOURS = {"found": "green", "none": "yellow", "stopped": "yellow", "corrupt": "red"}
 
 
 @click.group()
@@ -31,8 +31,8 @@ def detect(session: Session, paths: Sequence[Path], key_ids: tuple[int, ...]) ->
     """Look for the authority's marks, blindly: no original, start, crop, angle or speed need be known.
 
     Takes clips, recordings and stills (PNG, JPEG, WebP); folders are searched for them by their suffix. Picture and
-    sound each have a state: found, none, too_short, too_small, no_video, no_audio or corrupt. What is found is wrong
-    with at most the probability that is given; it is a proven bound. With --json each file is one line.
+    sound each have a state: found, none, stopped, too_short, too_small, no_video, no_audio or corrupt. What is found is
+    wrong with at most the probability that is given; it is a proven bound. With --json each file is one line.
 
     Exit code 0 when a mark was found, 6 when none was, 4 when a file could not be looked at.
 

@@ -87,7 +87,7 @@ def parts(
     """Name -> what measures its rows; those without their data are left out."""
     known: dict[str, Callable[[], Rows]] = {
         "languages": lambda: measure_languages(model),
-        "naturalness": lambda: measure_naturalness(model, data),
+        "naturalness": lambda: measure_naturalness(model, data, plots),
         "controls": lambda: measure_controls(model, data / "portraits" if data else None, portraits),
         "bits": lambda: measure_bits(model),
         "speed": lambda: measure_speed(model),
@@ -100,7 +100,7 @@ def parts(
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(path_type=Path, exists=True), envvar="VASARI_DATA")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Path of the pair of files without their ending.")
-@click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures of lip gaps.")
+@click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures of lip gaps and distributions.")
 @click.option("--portraits", default=3, show_default=True, help="Held-out portraits for the controls.")
 @click.option("--only", multiple=True, help="Measure these parts only.")
 @click.option("--clip", type=click.Path(path_type=Path), help="Write a comparison clip and measure nothing.")

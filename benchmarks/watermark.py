@@ -131,10 +131,11 @@ def load(path: Path) -> Tensor:
 
 
 def mark_version(attack: Attack | None = None) -> str:
-    """Names the code of the picture's mark, and the steps of an attack, by their content."""
+    """Names the code that makes and reads the picture's mark, and the steps of an attack, by their content."""
     folder = Path(watermark.__file__).parent
+    others = {*folder.glob("audio_*.py"), folder / "localise.py", folder / "__init__.py"}
     digest = hashlib.sha256()
-    for path in sorted(set(folder.glob("*.py")) - set(folder.glob("audio_*.py"))):
+    for path in sorted(set(folder.glob("*.py")) - others):
         digest.update(path.read_bytes())
     digest.update(str(attack).encode())
     return digest.hexdigest()[:16]

@@ -43,7 +43,7 @@ ENDING: Final = (0.6, 0.25, 0.0)  # the last frames of a recording close the mou
 ARTICULATION: Final = 1.15  # prediction shrinks movements towards their mean
 CLOSING: Final = (0.08, 0.25)  # probability of a closure at which the lips begin to shut, and are shut
 FLOW_LIPS: Final = 0.5  # share of the transformer's lips; the rest is what the encoder regresses
-HEAD_FOLLOWS: Final = 0.45  # per frame, twice: what few steps leave of the noise in the head's motion is smoothed
+HEAD_FOLLOWS: Final = 0.75  # per frame, twice: what few steps leave of the noise in the head's motion is smoothed
 SETTLING_FRAMES: Final = 20  # a clip begins at the portrait's own head pose
 
 

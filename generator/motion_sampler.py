@@ -16,16 +16,16 @@ STEPS: Final = 4
 GUIDANCE: Final = 0.3  # how far beyond the conditional prediction, away from the unconditional one
 # Deviation of the noise. At 0 a group starts at the mean, and the flow ends near the most likely motion: lips say one
 # thing, while a head may move in many ways.
-TEMPERATURE: Final[dict[str, float]] = {"mouth": 0.0, "mood": 0.8, "pose": 0.7}
-KNOT: Final = 10  # frames
+TEMPERATURE: Final[dict[str, float]] = {"mouth": 0.0, "mood": 0.8, "pose": 0.9}
+KNOT: Final = 3  # frames
 _STREAM: Final = 100  # of `motion_random`; other processes use small numbers
 
 
 def block_noise(seed: int, block: int) -> Tensor:
     """[1, BLOCK, SIZE] of block number `block`; equal for equal seeds on every machine.
 
-    Draws are `KNOT` frames apart and blended between, each frame with the variance of one draw: what moves slowly gets
-    slow noise, so a head that few steps leave half denoised drifts and doesn't shake.
+    Draws are `KNOT` frames apart and blended between, each frame with the variance of one draw: what few steps leave of
+    the noise is no faster than a head's own beats (below 4 Hz), so it doesn't tremble.
     """
     first = block * BLOCK // KNOT
     knots = torch.stack([_draws(seed, knot) for knot in range(first, (block * BLOCK + BLOCK - 1) // KNOT + 2)])

@@ -20,6 +20,7 @@ from watermark import (
     detect_still,
     detect_video,
     locate_mark,
+    locate_sound_mark,
 )
 
 SAMPLE_RATE = 48_000
@@ -49,7 +50,7 @@ class MarkReading:
     explanation: str = ""
     detection: Detection | None = None
     stretches: tuple[MarkedStretch, ...] = ()
-    """From when to when the picture carries the mark; a clip that is cut together carries it in parts."""
+    """From when to when picture or sound carries the mark; a clip that is cut together carries it in parts."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ class FileMarks:
     def found(self) -> bool:
         """Whether picture or sound carries a mark of one of the keys."""
         return "found" in (self.picture.state, self.sound.state)
+
+    @property
+    def at_odds(self) -> bool:
+        """Whether picture and sound carry marks of different releases: one of the two was replaced."""
+        marks = [reading.detection for reading in (self.picture, self.sound) if reading.state == "found"]
+        return len({(mark.key_id, mark.payload) for mark in marks if mark is not None}) > 1
 
     @property
     def unusable(self) -> bool:
@@ -95,24 +102,29 @@ def read_file_marks(
         picture = _outcome(
             path, lambda: detect_video(_told(read_frames(path, block_frames=block_frames), progress), keys)
         )
-        picture = _with_stretches(path, picture, keys, block_frames)
+        picture = _with_stretches(
+            path, picture, lambda mark: locate_mark(read_frames(path, block_frames=block_frames), mark, keys)
+        )
     if info.audio_codec is None:
         sound = MarkReading("no_audio", "the file has no sound track")
     else:
         blocks = read_audio(path, sample_rate=SAMPLE_RATE)
         sound = _outcome(path, lambda: detect_audio(blocks, keys, sample_rate=SAMPLE_RATE))
+        again = read_audio(path, sample_rate=SAMPLE_RATE)
+        sound = _with_stretches(path, sound, lambda mark: locate_sound_mark(again, mark, keys, sample_rate=SAMPLE_RATE))
     return FileMarks(str(path), "sound" if info.video_codec is None else "video", picture, sound)
 
 
-def _with_stretches(path: Path, picture: MarkReading, keys: Sequence[MarkKey], block_frames: int) -> MarkReading:
+def _with_stretches(
+    path: Path, reading: MarkReading, located: Callable[[Detection], tuple[MarkedStretch, ...]]
+) -> MarkReading:
     """A found mark with its place in time; the clip is read a second time, to its end."""
-    if picture.detection is None or picture.state != "found":
-        return picture
+    if reading.detection is None or reading.state != "found":
+        return reading
     try:
-        stretches = locate_mark(read_frames(path, block_frames=block_frames), picture.detection, keys)
+        return replace(reading, stretches=located(reading.detection))
     except MediaError as error:
-        return replace(picture, explanation=f"found before the damage of this file: {_without_name(error, path)}")
-    return replace(picture, stretches=stretches)
+        return replace(reading, explanation=f"found before the damage of this file: {_without_name(error, path)}")
 
 
 def _still(path: Path, keys: Sequence[MarkKey]) -> MarkReading:

@@ -2,6 +2,7 @@
 
 from watermark.audio_detector import detect_audio
 from watermark.audio_embedder import AudioEmbedder
+from watermark.audio_localise import locate_sound_mark
 from watermark.detection import Detection
 from watermark.errors import TooShortError, TooSmallError, WatermarkError
 from watermark.key import KEY_IDS, MarkKey
@@ -29,4 +30,5 @@ __all__ = [
     "detect_still",
     "detect_video",
     "locate_mark",
+    "locate_sound_mark",
 ]

@@ -47,7 +47,7 @@ def detect_audio(blocks: Iterable[Tensor], keys: Sequence[MarkKey], *, sample_ra
     search = _Search(keys)
     total = 0
     with torch.inference_mode():
-        for chunk, length in _chunks(blocks, sample_rate):
+        for chunk, length in chunks(blocks, sample_rate):
             search.push(chunk)
             total += length
             if search.ended:
@@ -58,7 +58,7 @@ def detect_audio(blocks: Iterable[Tensor], keys: Sequence[MarkKey], *, sample_ra
     return search.detection()
 
 
-def _chunks(blocks: Iterable[Tensor], sample_rate: int) -> Iterator[tuple[Tensor, int]]:
+def chunks(blocks: Iterable[Tensor], sample_rate: int) -> Iterator[tuple[Tensor, int]]:
     """The sound in pieces of at most CHUNK samples at ANALYSIS_RATE, with the own-rate samples each stands for."""
     check_rate(sample_rate)
     size = CHUNK * sample_rate // ANALYSIS_RATE

@@ -30,7 +30,10 @@ WEAKEST_MEAN = 1.0  # of a marked segment's number; below it a border can't be d
 
 @dataclass(frozen=True)
 class MarkedStretch:
-    """From when to when a mark is in the picture, in seconds of the received clip; good to about a segment, 0.16 s."""
+    """From when to when a mark is in picture or sound, in seconds of the received clip.
+
+    Borders are good to about a segment of the picture, 0.16 s, or half a second of sound.
+    """
 
     start_s: float
     end_s: float
@@ -59,7 +62,7 @@ def locate_mark(
     length_s = float(SLOTS_PER_SEGMENT * SLOT_S) / found.pose.speed
     return tuple(
         MarkedStretch(max(0.0, float(at_s[first])), float(at_s[last]) + length_s, found.payload)
-        for first, last in _runs(_marked(z))
+        for first, last in runs_of(likely_states(z))
     )
 
 
@@ -92,10 +95,13 @@ def _segment_strengths(window: FrameWindow, pose: Pose, key: MarkKey, coded: Ten
     return at_s, by_start[best]
 
 
-def _marked(z: Tensor) -> list[bool]:
-    """The likeliest states of segments whose numbers are `z` [T]."""
-    mean = max(WEAKEST_MEAN, float(z.topk(max(1, len(z) // 4)).values.median()))
-    gains = (mean * z - mean**2 / 2).tolist()
+def likely_states(z: Tensor) -> list[bool]:
+    """The likeliest states of segments whose numbers are `z` [T]; nan where nothing can be told."""
+    told = z[~z.isnan()]
+    if len(told) == 0:
+        return [False] * len(z)
+    mean = max(WEAKEST_MEAN, float(told.topk(max(1, len(told) // 4)).values.median()))
+    gains = (mean * z - mean**2 / 2).nan_to_num(0.0).tolist()
     unmarked, marked, back = 0.0, 0.0, []
     for gain in gains:
         from_marked = (marked - SWITCH_COST > unmarked, marked >= unmarked - SWITCH_COST)
@@ -109,7 +115,7 @@ def _marked(z: Tensor) -> list[bool]:
     return states[::-1]
 
 
-def _runs(states: list[bool]) -> Iterator[tuple[int, int]]:
+def runs_of(states: list[bool]) -> Iterator[tuple[int, int]]:
     """First and last index of each run of True."""
     start = None
     for index, state in enumerate([*states, False]):

@@ -6,6 +6,8 @@ Stochastic: every seed is another good performance. Sources of what is written h
   movements accompanying speech", 1983); anger and joy move the head more than sadness (Busso, Deng, Grimm, Neumann and
   Narayanan, "Rigid head motion in expressive speech animation", 2007). Amounts are calibrated to GRID's talkers: over
   3 s their deviations are 0.9, 0.6 and 0.3 degrees (pitch, yaw, roll).
+- While somebody speaks the head also beats with the rhythm of syllables, 1 to 4 times a second (the rapid movements of
+  Hadar et al.): GRID's talkers have a sixth of their movement there, and turn 4 to 6 degrees a second below 3 Hz.
 - A listener or thinker is nearly still, with a quarter of the sway.
 - Brows rise on pitch accents, starting about 60 ms early (Flecha-Garcia, "Eyebrow raises in dialogue and their relation
   to discourse structure, utterance function and pitch accents in English", 2010).
@@ -41,7 +43,8 @@ PHRASE_GAP_S: Final = 0.24
 SWAY_DEG: Final = (1.4, 1.2, 0.7)  # yaw, pitch, roll: deviation while speaking, before nods
 SWAY_MEMORY_S: Final = 0.45
 LISTENING_SWAY: Final = 0.25  # of the speaking sway
-NOD_S, NOD_DEG = 0.52, 2.0
+NOD_S, NOD_DEG = (0.32, 0.56), 2.0  # shortest and longest
+BEAT_HZ, BEAT_DEG = (1.2, 3.6), (0.20, 0.30, 0.12)  # band; yaw, pitch, roll: deviation while speaking
 BROW_S, BROW_CHANCE, BROW_WEIGHT = 0.6, 0.4, 0.3
 POSTURE_DEG: Final = (1.1, 0.8, 0.5)  # yaw, pitch, roll: deviation of the posture from phrase to phrase
 POSTURE_S: Final = 0.8
@@ -131,9 +134,11 @@ def _head(script: Script, wanted: ControlValues, lively: float, frames: int, rng
     yaw, pitch, roll = (SWAY_DEG[i] * sway[:, i] for i in range(3))
     for axis, track in enumerate((yaw, pitch, roll)):
         track += _postures(script, POSTURE_DEG[axis] * lively, frames, rng)
+    beats = _beats(script, frames, rng) * lively
+    yaw, pitch, roll = yaw + beats[:, 0], pitch + beats[:, 1], roll + beats[:, 2]
     chance = min(1.0, 0.35 + 0.3 * wanted.head_motion)
     nods = [
-        (at - 1, NOD_S, NOD_DEG * height * lively * rng.uniform(0.6, 1.4))
+        (at - 1, rng.uniform(*NOD_S), NOD_DEG * height * lively * rng.uniform(0.6, 1.4))
         for at, height in script.stresses
         if rng.random() < chance
     ]
@@ -145,6 +150,15 @@ def _head(script: Script, wanted: ControlValues, lively: float, frames: int, rng
     tx = (0.004 * sway[:, 3] + 0.002 * yaw) / wanted.distance  # a near head moves farther in the picture
     ty = (0.0015 * breath + 0.002 * pitch) / wanted.distance
     return np.stack([yaw, pitch, roll + 0.15 * yaw, tx, ty, 0.004 * sway[:, 4]], 1)
+
+
+def _beats(script: Script, frames: int, rng: Rng) -> Track:
+    """[T, 3] degrees: noise in the band of syllables, only while somebody speaks."""
+    band = scipy.signal.butter(2, BEAT_HZ, btype="bandpass", fs=FPS, output="sos")
+    noise = scipy.signal.sosfilt(band, rng.normal(size=(frames + 50, 3)), axis=0)[50:]
+    share = 2 * (BEAT_HZ[1] - BEAT_HZ[0]) / FPS  # of white noise's power that passes
+    speaking = scipy.signal.lfilter([0.3], [1, -0.7], script.speaking)
+    return np.asarray(noise / math.sqrt(share) * np.array(BEAT_DEG) * speaking[:, None])
 
 
 def _postures(script: Script, spread: float, frames: int, rng: Rng) -> Track:

@@ -169,6 +169,7 @@ def train(args: argparse.Namespace) -> None:
     network.mean.copy_(studio.mean)
     network.spread.copy_(studio.spread)
     run = ResumableRun({"flow": network}, args.out, rate=args.rate, steps=args.steps, seed=args.seed)
+    studio.mean, studio.spread = network.mean.clone(), network.spread.clone()  # as they were when the run began
     settings = {key: str(value) for key, value in vars(args).items()}
     print(f"{len(studio.examples)} clips, {sum(p.numel() for p in network.parameters())} parameters, from {run.step}")
     for step in tqdm(range(run.step, args.steps), disable=None, desc="steps"):

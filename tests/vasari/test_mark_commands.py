@@ -50,6 +50,8 @@ def marks(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     voice = torch.cat([embedder.push(sound), embedder.flush()])
     head = marked_frames(frames, key)
     write(files / "marked.mp4", head, voice)
+    other = AudioEmbedder(key, Payload(RELEASE.manifest_id ^ 1), sample_rate=RATE)
+    write(made.folder / "dubbed.mp4", head, torch.cat([other.push(sound), other.flush()]))
     write(files / "plain.mp4", frames, None)
     write(files / "short.mp4", frames[:12], None)
     write(files / "small.mp4", frames[:, :, 100:148, 100:148], None)
@@ -93,6 +95,20 @@ def test_what_is_found_comes_with_release_key_and_proven_bound(marks: Lab) -> No
         assert reading["manifest_id"] == f"{RELEASE.manifest_id:016x}"
         assert reading["key_id"] == key_id
         assert reading["log10_false_positive"] <= -9
+
+
+def test_picture_and_sound_of_different_releases_are_told_apart(marks: Lab) -> None:
+    assert marks.json("mark", "detect", marks.folder / "files" / "marked.mp4")["at_odds"] is False
+    dubbed = marks.folder / "dubbed.mp4"
+    row = marks.json("mark", "detect", dubbed)
+    assert row["at_odds"] is True
+    assert row["picture"]["manifest_id"] != row["sound"]["manifest_id"]
+    assert "different releases" in marks.run("mark", "detect", dubbed).stdout
+
+
+def test_the_seconds_of_sound_that_carry_the_mark_are_told(marks: Lab) -> None:
+    (segment,) = marks.json("mark", "detect", marks.folder / "files" / "marked.mp4")["sound"]["segments"]
+    assert (segment["start_s"], segment["end_s"]) == pytest.approx((0, 5), abs=0.5)
 
 
 def test_the_seconds_that_carry_the_mark_and_the_pose_are_told(marks: Lab, tmp_path: Path) -> None:

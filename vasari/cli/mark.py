@@ -140,6 +140,7 @@ def members(marks: "FileMarks") -> dict[str, Any]:
         "path": marks.path,
         "kind": marks.kind,
         "found": marks.found,
+        "at_odds": marks.at_odds,
         "picture": _reading_members(marks.picture),
         "sound": _reading_members(marks.sound),
     }
@@ -182,6 +183,8 @@ def lines_of(marks: "FileMarks", active: int | None) -> list[str]:
     for name, reading in (("picture", marks.picture), ("sound", marks.sound)):
         word = styled(reading.state.replace("_", " ").ljust(9), fg=COLOURS.get(reading.state))
         lines.append(f"  {name:8s} {word} {printable(_said(reading, active), 500)}".rstrip())
+    if marks.at_odds:
+        lines.append(f"  {styled('picture and sound carry marks of different releases: one was replaced', fg='red')}")
     return lines
 
 

@@ -50,9 +50,9 @@ def test_regeneration_draws_every_frame_anew() -> None:
 def test_wrong_keys_are_counted_find_nothing_and_weigh_what_theory_says(clip: Path) -> None:
     stretches, tally = null.stretches_of(clip), null.Tally()
     random = np.random.default_rng(0)
-    for _ in range(8):
+    for _ in range(32):
         null.look(stretches, MarkKey(random.bytes(32), 5), random, tally)
-    assert tally.windows == 8 * len(stretches) * null.PHASES == int(tally.histogram.sum())
+    assert tally.windows == 32 * len(stretches) * null.PHASES == int(tally.histogram.sum())
     assert (tally.found, tally.found_by_wrong_key) == (0, 0)
     centres = (null.EDGES[:-1] + null.EDGES[1:]) / 2
     mean = float((centres * tally.histogram).sum() / tally.windows)

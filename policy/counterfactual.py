@@ -211,4 +211,4 @@ def _signed_anew(facts: Facts) -> Facts:
     request = facts.request
     if request is None:
         return facts
-    return _proof(req=request.digest(), ath=request.presented_hash)(facts)
+    return _proof(req=request.digest, ath=request.presented_hash)(facts)

@@ -85,7 +85,7 @@ def accreditation(**changes: Any) -> AccreditationClaims:
 def proof(request: RequestFacts = REQUEST, jkt: str = JKT, **changes: Any) -> Proof:
     members = {
         "jti": "x" * 22, "htm": "POST", "htu": proof_target("urn:g"), "iat": NOW,
-        "ath": request.presented_hash, "req": request.digest(), **changes,
+        "ath": request.presented_hash, "req": request.digest, **changes,
     }  # fmt: skip
     return Proof(ProofClaims.model_validate(members), jkt)
 

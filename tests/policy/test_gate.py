@@ -363,7 +363,9 @@ def test_a_portrait_with_two_faces(simulator: GateSimulator, refused: Refusals) 
 
 def test_a_portrait_of_twenty_pixels(simulator: GateSimulator, refused: Refusals) -> None:
     small = demo_pixels()[:: max(1, demo_pixels().shape[0] // 20), :: max(1, demo_pixels().shape[1] // 20)][:20, :20]
-    refused_with_portrait(simulator, refused, png(small), {"portrait.too_small", "portrait.no_face", "consent.no_face_bound"})
+    refused_with_portrait(
+        simulator, refused, png(small), {"portrait.too_small", "portrait.no_face", "consent.no_face_bound"}
+    )
 
 
 @pytest.mark.parametrize("portrait", [b"", b"no picture", tone_burst_wav()], ids=["empty", "text", "sound"])

@@ -15,7 +15,7 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 def canonical_json(value: object) -> bytes:
     """UTF-8 JSON with sorted keys and no spaces; NaN and infinities raise ValueError."""
-    return utf8(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
+    return utf8(_CANONICAL.encode(value))
 
 
 def utf8(text: str) -> bytes:
@@ -26,7 +26,7 @@ def utf8(text: str) -> bytes:
 def strict_json_object(data: bytes) -> dict[str, Any]:
     """Parse one JSON object; duplicate keys, NaN, infinities and non-objects raise ValueError."""
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_no_constant)
+        value = _STRICT.decode(data.decode("utf-8"))
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
     if not isinstance(value, dict):
@@ -45,6 +45,10 @@ def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique_members, parse_constant=_no_constant)
 
 
 def b64url(data: bytes) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
+from functools import lru_cache
 
 from policy import consent_token
-from policy.consent_token import ConsentClaims
+from policy.consent_token import ConsentClaims, SubjectAct
 from policy.delegation_token import Chain
 from policy.errors import TokenError
 from policy.facts import GateIdentity
@@ -19,9 +21,10 @@ from policy.status_list import TokenStatus
 from policy.strict_jws import CLOCK_LEEWAY_S, same, utc_text
 from policy.time_rules import time_rules
 from policy.uses import Standing
-from policy.webauthn import decode_subject_key, verify_assertion
+from policy.webauthn import RelyingParty, decode_subject_key, verify_assertion
 
 DAY_S = 86_400
+KEPT_CONSENTS = 256
 RULES = RuleBook()
 RULES.extend(time_rules("consent", lambda gate: gate.registry_id))
 
@@ -63,21 +66,32 @@ def _consent_subject_key(consent: ConsentClaims, subject_keys: tuple[str, ...]) 
 
 @RULES.rule("consent.not_signed_by_subject", "Ask the depicted person to sign the consent with their own device.")
 def _consent_subject_signature(consent: ConsentClaims, site: SitePolicy) -> str | None:
+    party = site.relying_party
+    return _assertion_fault(consent.model_dump_json(), party.id, tuple(party.origins))
+
+
+@lru_cache(KEPT_CONSENTS)
+def _assertion_fault(consent_json: str, rp_id: str, origins: tuple[str, ...]) -> str | None:
+    """What is wrong with the person's signature; the consent's bytes and the site alone decide, so it is kept."""
+    members = json.loads(consent_json)
+    act = SubjectAct.model_validate(members["subject"])
+    party = RelyingParty(id=rp_id, origins=list(origins))
     try:
-        verify_assertion(
-            consent.subject.assertion,
-            key=decode_subject_key(consent.subject.key),
-            challenge=challenge_of(consent.model_dump(mode="json")),
-            party=site.relying_party,
-        )
+        verify_assertion(act.assertion, key=decode_subject_key(act.key), challenge=challenge_of(members), party=party)
     except TokenError as error:
         return f"{error.fact[0].upper()}{error.fact[1:]}."
     return None
 
 
+@lru_cache(KEPT_CONSENTS)
+def _notice_digest(consent_json: str) -> str:
+    """Digest of the words that these terms have here."""
+    return notice_digest(notice_of(ConsentClaims.model_validate_json(consent_json)))
+
+
 @RULES.rule("consent.other_notice", "Ask for a new consent; the depicted person must be shown this gate's words.")
 def _consent_notice(consent: ConsentClaims) -> str | None:
-    if not same(consent.subject.notice, notice_digest(notice_of(consent))):
+    if not same(consent.subject.notice, _notice_digest(consent.model_dump_json())):
         return "The depicted person was shown another text than the one that these terms have here."
     return None
 
@@ -179,6 +193,23 @@ def _consent_face(consent: ConsentClaims, request: RequestFacts, portrait: Portr
         return None
     named = "none" if consented is None else f"face {consented}"
     return f"Of the {portrait.faces} faces in the portrait the consent names {named}, the request face {asked}."
+
+
+@RULES.rule("consent.no_face_bound", "Ask for a new consent; the portrait must show the person, whose face is named.")
+def _consent_face_bound(consent: ConsentClaims) -> str | None:
+    if consent.allows.portrait.commitment is None:
+        return "The consent binds no face: none was found in the portrait, or several and none was named."
+    return None
+
+
+@RULES.rule("consent.other_face_shown", "Use the portrait and the face that the depicted person saw.")
+def _consent_face_shown(consent: ConsentClaims, request: RequestFacts, portrait: PortraitFacts) -> str | None:
+    number = request.framing.face or 1
+    if consent.allows.portrait.commitment is None or not 1 <= number <= portrait.faces:
+        return None  # refused by another rule
+    if number <= len(portrait.opens) and portrait.opens[number - 1]:
+        return None
+    return "The face in this portrait is not the one that the depicted person saw."
 
 
 @RULES.rule("consent.uses_exhausted", "Ask the depicted person for a new consent.")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache, partial
 from typing import Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -32,6 +33,7 @@ from policy.events import Entry
 from policy.facts import Facts, GateIdentity
 from policy.gate_database import transaction
 from policy.grant import GRANT_LIFE, GrantClaims, sign_grant
+from policy.keys import thumbprint
 from policy.media_facts import MediaFacts, inspect_media
 from policy.proof_of_possession import verify_proof
 from policy.request import GenerationRequest, RequestFacts
@@ -45,6 +47,7 @@ STATUS_REMEDY = "Try again when the issuer's status list can be had; without it 
 LOG_REMEDY = "Ask the gate's operator; without a log entry nothing is allowed."
 
 WORKER_KEY_BYTES = 32
+KEPT_TOKENS = 256
 Inspect = Callable[[bytes, bytes], MediaFacts]
 Token = TypeVar("Token")
 
@@ -88,6 +91,10 @@ class Gate:
         self._clock = clock
         self._inspect = inspect
         self._lists: dict[str, tuple[str, StatusList]] = {}
+        # Whether a text is well signed by one of this gate's keys never changes; everything else is judged each time.
+        self._consent_of = lru_cache(KEPT_TOKENS)(partial(verify_consent, keys=keys.registry))
+        self._accreditation_of = lru_cache(KEPT_TOKENS)(partial(verify_accreditation, keys=keys.accreditation))
+        self._kid = thumbprint(keys.gate)
 
     def decide(self, request: GenerationRequest, *, worker_key: bytes) -> Decision:
         """Judge one request. `worker_key`: raw X25519 public key to which an allow is bound.
@@ -141,12 +148,8 @@ class Gate:
     def _gather(self, request: GenerationRequest, now: datetime) -> Facts:
         """Read everything that can be read; whatever fails becomes a denial under its fact's name."""
         unreadable: dict[str, Denial] = {}
-        consent = _read("consent", unreadable, lambda: verify_consent(request.consent, self._keys.registry))
-        accreditation = _read(
-            "accreditation",
-            unreadable,
-            lambda: verify_accreditation(request.accreditation, self._keys.accreditation),
-        )
+        consent = _read("consent", unreadable, lambda: self._consent_of(request.consent))
+        accreditation = _read("accreditation", unreadable, lambda: self._accreditation_of(request.accreditation))
         proof = _read("proof", unreadable, lambda: verify_proof(request.proof))
         chain = None
         if consent is not None:
@@ -174,7 +177,7 @@ class Gate:
             accreditation_status=self._status("accreditation", unreadable, accreditation),
             proof=proof,
             proof_seen=None,
-            portrait=seen.portrait,
+            portrait=seen.portrait_under(consent.allows.portrait.commitment if consent else None),
             audio=seen.audio,
             unreadable=unreadable,
         )
@@ -291,13 +294,13 @@ class Gate:
             consent_sha256=facts.request.consent_sha256,
             portrait_sha256=facts.request.portrait_sha256,
             audio_sha256=facts.request.audio_sha256,
-            request=facts.request.digest(),
+            request=facts.request.digest,
             video=facts.chain.allows.video,
             model=self.identity.model_digest,
             manifest_id=f"{manifest_id:016x}",
             worker_key=b64url(worker_key),
         )
-        return replace(decision, grant=sign_grant(claims, self._keys.gate), manifest_id=manifest_id)
+        return replace(decision, grant=sign_grant(claims, self._keys.gate, kid=self._kid), manifest_id=manifest_id)
 
 
 def _read(name: str, unreadable: dict[str, Denial], read: Callable[[], Token], *, called: str = "") -> Token | None:

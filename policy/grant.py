@@ -48,9 +48,9 @@ class GrantClaims(Strict):
     worker_key: Base64Key
 
 
-def sign_grant(claims: GrantClaims, key: Ed25519PrivateKey) -> str:
-    """Sign with the gate's key."""
-    return strict_jws.sign(claims.model_dump(), typ=GRANT_TYPE, key=key)
+def sign_grant(claims: GrantClaims, key: Ed25519PrivateKey, *, kid: str = "") -> str:
+    """Sign with the gate's key, whose thumbprint is `kid` where the caller knows it."""
+    return strict_jws.sign(claims.model_dump(), typ=GRANT_TYPE, key=key, kid=kid)
 
 
 def verify_grant(token: str, keys: Mapping[str, Ed25519PublicKey]) -> GrantClaims:

@@ -367,7 +367,7 @@ def _unseal(
     given = sha256_hex(request.portrait), sha256_hex(request.audio)
     if given != (grant.portrait_sha256, grant.audio_sha256):
         raise ReleaseError("the grant is for another portrait or recording; nothing was written")
-    if RequestFacts.of(request).digest() != grant.request:
+    if RequestFacts.of(request).digest != grant.request:
         raise ReleaseError("the request was changed after the decision; nothing was written")
     guard_process()
     wrapped = authority.broker.release_key(decision.grant, decision.entry, decision.log_proof)

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -180,11 +181,12 @@ class RequestFacts:
     def as_members(self) -> dict[str, Any]:
         """JSON members, as they are hashed and kept in the decision record."""
         return {
-            **vars(self),
+            **{part.name: getattr(self, part.name) for part in fields(self)},
             "controls": self.controls.as_members(),
             "framing": self.framing.as_members(),
         }
 
+    @cached_property
     def digest(self) -> str:
         """base64url SHA-256 of the canonical request: what the researcher's proof signs as `req`."""
         return digest_of(self.as_members())
@@ -224,6 +226,6 @@ def sign_request(
         portrait, audio, consent, accreditation, "", purpose, chosen, seed, fps, framing, tuple(delegations), script,
         language,
     )  # fmt: skip
-    presented, digest = (consent, *delegations)[-1], RequestFacts.of(unsigned).digest()
+    presented, digest = (consent, *delegations)[-1], RequestFacts.of(unsigned).digest
     proof = sign_proof(researcher_key, consent=presented, request_digest=digest, gate_id=gate_id, now=now)
     return replace(unsigned, proof=proof)

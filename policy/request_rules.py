@@ -78,7 +78,7 @@ def _proof_consent(proof: Proof, request: RequestFacts) -> str | None:
 
 @RULES.rule("proof.other_request", "Sign exactly the request that is sent.")
 def _proof_request(proof: Proof, request: RequestFacts) -> str | None:
-    return None if same(proof.claims.req, request.digest()) else "The proof was made for a different request."
+    return None if same(proof.claims.req, request.digest) else "The proof was made for a different request."
 
 
 @RULES.rule("proof.out_of_time", "Sign the request right before sending it, with the right time.")

@@ -44,13 +44,13 @@ def judge(facts: Facts, rules: Sequence[Rule]) -> tuple[Denial, ...]:
     missing: dict[str, Denial] = dict(facts.unreadable)
     failed: list[Denial] = []
     known = vars(facts)
+    absent = {name for name, value in known.items() if value is None}
     for rule in rules:
-        values = {name: known[name] for name in rule.needs}
-        absent = [name for name in rule.needs if values[name] is None]
-        for name in absent:
-            if not _explained(name, missing):
-                missing.setdefault(name, _missing(name))
-        if not absent and (fact := rule.check(**values)) is not None:
+        if not absent.isdisjoint(rule.needs):
+            for name in rule.needs:
+                if name in absent and not _explained(name, missing):
+                    missing.setdefault(name, _missing(name))
+        elif (fact := rule.check(**{name: known[name] for name in rule.needs})) is not None:
             failed.append(Denial(rule.rule_id, fact, rule.remedy))
     return (*missing.values(), *failed)
 

@@ -51,13 +51,15 @@ class TokenFault:
     fact: str
 
 
-def sign(claims: Mapping[str, object], *, typ: str, key: Ed25519PrivateKey, embed_key: bool = False) -> str:
+def sign(
+    claims: Mapping[str, object], *, typ: str, key: Ed25519PrivateKey, kid: str = "", embed_key: bool = False
+) -> str:
     """Sign `claims`. `embed_key` puts the public key into the header (`dpop+jwt` only), else its `kid`."""
     header: dict[str, Any] = {"alg": ALGORITHM, "typ": typ}
     if embed_key:
         header["jwk"] = public_jwk(key.public_key())
     else:
-        header["kid"] = thumbprint(key)
+        header["kid"] = kid or thumbprint(key)
     signed = f"{b64url(canonical_json(header))}.{b64url(canonical_json(claims))}"
     token = f"{signed}.{b64url(key.sign(signed.encode('ascii')))}"  # by the key itself, wherever it lies
     if len(token) > MAX_TOKEN_BYTES:

@@ -19,6 +19,8 @@ REMEDIES: Mapping[str, str] = {
     "issued_in_future": "Set the clocks of issuer and gate right.",
 }
 
+TIMED = (ConsentClaims, AccreditationClaims)
+
 
 def time_rules(token: str, issuer: Callable[[GateIdentity], str]) -> Iterator[Rule]:
     """The rules of the fact named `token`, which only `issuer` may have issued."""
@@ -28,11 +30,7 @@ def time_rules(token: str, issuer: Callable[[GateIdentity], str]) -> Iterator[Ru
 def _rule(token: str, code: str, issuer: Callable[[GateIdentity], str]) -> Rule:
     def check(**facts: object) -> str | None:
         gate, now, claims = facts["gate"], facts["now"], facts[token]
-        if (
-            not isinstance(gate, GateIdentity)
-            or not isinstance(now, datetime)
-            or not isinstance(claims, ConsentClaims | AccreditationClaims)
-        ):
+        if not isinstance(gate, GateIdentity) or not isinstance(now, datetime) or not isinstance(claims, TIMED):
             return f"The {token} token can't be judged."
         fault = TIME_CHECKS[code](vars(claims), issuer(gate), gate.gate_id, int(now.timestamp()))
         return None if fault is None else f"The {token} token is {fault}."

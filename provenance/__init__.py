@@ -48,6 +48,7 @@ from provenance.pki import (
     read_chain,
     renew_claim_signing,
 )
+from provenance.placed_fingerprint import Placement, align_placed
 from provenance.repository import ManifestRepository, StoredManifest
 from provenance.revocation import load_revocation_lists
 from provenance.revocation_list import renew_revocation_lists, revoke_certificate
@@ -89,6 +90,7 @@ __all__ = [
     "ManifestArchive",
     "ManifestRepository",
     "Place",
+    "Placement",
     "ProofError",
     "ProvenanceError",
     "RepositoryError",
@@ -107,6 +109,7 @@ __all__ = [
     "Witness",
     "WitnessAnswer",
     "align_fingerprints",
+    "align_placed",
     "carried_entry",
     "clip_fingerprint",
     "create_pki",

@@ -3,8 +3,9 @@
 It survives re-compression and scaling, and tells a watermark copied onto other content from the released
 clip. It is no identification of persons: 64 grey values per sample are far below a recognisable face.
 
-Limits: a crop to 75 % reads as other content, and so few cells can't see that only the lips were changed. The
-distance is one number for the whole overlap: a short stretch of another take with the same portrait can hide in it.
+Limits: a crop reads as other content unless its place is known (`placed_fingerprint`), and so few cells can't see that
+only the lips were changed. The distance is one number for the whole overlap: a short stretch of another take with the
+same portrait can hide in it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +62,7 @@ def fingerprint_distance(a: bytes, b: bytes) -> float:
     The larger of two parts: how much the still pictures differ, and how much the movements differ. Above
     `MATCH_DISTANCE` the clips are not the same content.
     """
-    short, long = sorted((_parse(a), _parse(b)), key=len)
+    short, long = sorted((grids_of(a), grids_of(b)), key=len)
     overlap = len(short)
     if overlap < MIN_OVERLAP and overlap != len(long):
         raise ProvenanceError(f"clip fingerprint: at least {MIN_OVERLAP} samples must overlap, got {overlap}")
@@ -75,7 +76,8 @@ class Alignment:
     `start_s` is where in the release the clip begins (negative: the release begins inside the clip); `differences`
     holds one pair per fifth of a second: time in the clip, and difference in grey levels (root mean square over the
     grid, brightness and contrast of the whole overlap taken out). `changed` are the stretches above
-    `CHANGED_GREY_LEVELS`.
+    `CHANGED_GREY_LEVELS`. `cells`: how many of the 64 cells of the release's frame were compared; fewer than all for a
+    crop.
     """
 
     start_s: float
@@ -83,11 +85,16 @@ class Alignment:
     distance: float
     differences: tuple[tuple[float, float], ...]
     changed: tuple[tuple[float, float], ...]
+    cells: int = GRID**2
 
 
 def align_fingerprints(clip: bytes, release: bytes) -> Alignment:
     """The best place of `clip` along `release`, the difference at each moment; ProvenanceError if too short."""
-    a, b = _parse(clip), _parse(release)
+    return align_grids(grids_of(clip), grids_of(release))
+
+
+def align_grids(a: Grey, b: Grey) -> Alignment:
+    """`align_fingerprints` of grey values [samples, cells] of a clip and of a release, the same cells of both."""
     short, long = (a, b) if len(a) <= len(b) else (b, a)
     overlap = len(short)
     if overlap < MIN_OVERLAP and overlap != len(long):
@@ -105,6 +112,7 @@ def align_fingerprints(clip: bytes, release: bytes) -> Alignment:
         distance=_aligned_distance(short, part),
         differences=tuple((time, round(float(level), 2)) for time, level in zip(times, levels, strict=True)),
         changed=tuple(_stretches(times, levels)),
+        cells=a.shape[1],
     )
 
 
@@ -141,13 +149,13 @@ def _stretches(times: list[float], levels: Grey) -> Iterator[tuple[float, float]
 def join_fingerprints(parts: Sequence[bytes]) -> bytes:
     """The fingerprint of clips played one after the other; raises ProvenanceError."""
     for part in parts:
-        _parse(part)
+        grids_of(part)
     return MAGIC + b"".join(part[len(MAGIC) :] for part in parts)
 
 
 def fingerprint_duration_s(fingerprint: bytes) -> float:
     """How much of a clip the fingerprint describes, to a fifth of a second; raises ProvenanceError."""
-    return len(_parse(fingerprint)) / SAMPLES_PER_S
+    return len(grids_of(fingerprint)) / SAMPLES_PER_S
 
 
 def _likely_shifts(short: Grey, long: Grey) -> list[int]:
@@ -176,15 +184,20 @@ def _grid(frame: "Tensor") -> Grey:
     """[3, H, W] uint8 -> [64] mean luma in eighths of a grey level, little-endian uint16."""
     from torch.nn.functional import adaptive_avg_pool2d
 
-    red, green, blue = frame.float()
-    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-    cells = adaptive_avg_pool2d(luma[None], GRID)
+    cells = adaptive_avg_pool2d(luma_of(frame)[None], GRID)
     grid: Grey = (cells * LEVELS_PER_GREY).round().flatten().cpu().numpy().astype("<u2")
     return grid
 
 
-def _parse(fingerprint: bytes) -> Grey:
-    """[samples, 64] float32 grey levels."""
+def luma_of(frame: "Tensor") -> "Tensor":
+    """[3, H, W] uint8 -> [H, W] grey levels as floats (BT.709)."""
+    red, green, blue = frame.float()
+    luma: Tensor = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    return luma
+
+
+def grids_of(fingerprint: bytes) -> Grey:
+    """[samples, 64] float32 grey levels; raises ProvenanceError."""
     body = fingerprint[len(MAGIC) :]
     if not fingerprint.startswith(MAGIC) or not body or len(body) % (2 * GRID**2):
         raise ProvenanceError("clip fingerprint: expected the format VFP1, got something else")

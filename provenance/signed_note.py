@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -42,10 +43,15 @@ class SignedNote:
 
 def key_id(name: str, key: Ed25519PublicKey, kind: int = ED25519) -> bytes:
     """SHA-256(name || 0x0A || type || public key), first 4 bytes."""
-    material = name.encode() + b"\n" + bytes([kind]) + key.public_bytes_raw()
-    return hashlib.sha256(material).digest()[:KEY_ID_BYTES]
+    return _key_id(name, key.public_bytes_raw(), kind)
 
 
+@lru_cache(maxsize=256)
+def _key_id(name: str, public: bytes, kind: int) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:KEY_ID_BYTES]
+
+
+@lru_cache(maxsize=256)
 def check_key_name(name: str) -> None:
     """Raise ProofError unless `name` is non-empty and free of spaces, plus signs and control characters."""
     if not name or "+" in name or any(c.isspace() for c in name) or _CONTROL.search(name):

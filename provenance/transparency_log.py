@@ -17,26 +17,26 @@ from typing import TextIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from provenance.checkpoint import Checkpoint, sign_checkpoint
+from provenance.checkpoint import Checkpoint, sign_checkpoint, size_of
 from provenance.database import Place, Schema, open_store
 from provenance.entry_bundle import TILE_WIDTH, pack_bundle, unpack_bundle
 from provenance.errors import LogError, ProofError
 from provenance.rfc6962 import (
+    ReadNode,
     completed_levels,
     consistency_path,
     inclusion_path,
     leaf_hashes,
-    node_hash,
     tree_root,
     verify_consistency,
 )
 from provenance.signed_note import check_key_name
+from provenance.subtree_hashes import STORED_FROM, Learn, SubtreeHashes
 from provenance.tlog_proof import format_log_proof
 
 MAX_ENTRY_BYTES = 65_535  # so that entries fit the tile format's 16-bit length
 MAX_CARRIED_BYTES = 4096
 MAX_SIZE = 1 << 62
-_STORED_FROM = 4  # level: subtrees of 2**4 entries
 _TABLES = ("entries", "bundles", "nodes")
 _BUNDLES = "CREATE TABLE bundles (number INTEGER PRIMARY KEY, entries BLOB NOT NULL) STRICT;\n"
 
@@ -130,25 +130,28 @@ class TransparencyLog:
     def append_all(self, entries: Sequence[bytes]) -> range:
         """Append several entries in one transaction; returns their indices. All or none are stored."""
         with self._write():
-            return self._append(entries)
+            return self._append(entries, self._nodes())
 
     def append_proven(self, entry: bytes) -> tuple[int, str]:
         """Append one entry and sign a checkpoint over it in the same durable transaction: its index and proof."""
         if self._signer is None:
             raise LogError(f"{self._path}: no signing key is given, so nothing can be proven")
         with self._write():
-            (index,) = self._append([entry])
-            note = self._sign_checkpoint(self._signer)
-        return index, self._proof(index, note)
+            nodes = self._nodes()
+            (index,) = self._append([entry], nodes, learn=nodes.learn)
+            note = self._sign_checkpoint(self._signer, nodes)
+        return index, _proof_of(entry, index, note, nodes)
 
-    def _append(self, entries: Sequence[bytes]) -> range:
-        """Store entries within the caller's transaction."""
+    def _append(self, entries: Sequence[bytes], read: ReadNode, *, learn: Learn | None = None) -> range:
+        """Store entries within the caller's transaction; `learn` is told every hash that they complete."""
         longest = max(map(len, entries), default=0)
         if longest > MAX_ENTRY_BYTES:
             raise LogError(f"log entry: at most {MAX_ENTRY_BYTES} bytes, got {longest}; log its digest instead")
         size = self._read_size()
-        for level, start, hashes in completed_levels(size, leaf_hashes(entries), self._read_node):
-            if level >= _STORED_FROM:
+        for level, start, hashes in completed_levels(size, leaf_hashes(entries), read):
+            if learn is not None:
+                learn(level, start, hashes)
+            if level >= STORED_FROM:
                 rows = [(level, start + i, value) for i, value in enumerate(hashes)]
                 self._database.executemany("INSERT INTO nodes VALUES (?, ?, ?)", rows)
         self._store_entries(size, entries)
@@ -198,24 +201,25 @@ class TransparencyLog:
             wanted = held if size is None else size
             if not 0 <= wanted <= held:
                 raise LogError(f"{self._path}: holds {held} entries, no root for size {wanted}")
-            return tree_root(wanted, self._read_node)
+            return tree_root(wanted, self._nodes())
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """Sibling hashes from leaf `index` up to the root over the first `size` entries."""
         with self._lock:
             self._require_held(size)
-            return inclusion_path(index, size, self._read_node)
+            return inclusion_path(index, size, self._nodes())
 
     def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]:
         """Hashes that show the tree of `new_size` to extend the tree of `old_size`."""
         with self._lock:
             self._require_held(new_size)
-            return consistency_path(old_size, new_size, self._read_node)
+            return consistency_path(old_size, new_size, self._nodes())
 
     def subtree_hashes(self, level: int, start: int, count: int) -> list[bytes]:
         """Hashes of `count` complete subtrees of 2**level entries from number `start` on."""
         with self._lock:
-            return [self._read_node(level, start + offset) for offset in range(count)]
+            nodes = self._nodes()
+            return [nodes(level, start + offset) for offset in range(count)]
 
     def checkpoint(self) -> str:
         """A signed checkpoint over all entries, or without a signer the last one signed."""
@@ -226,41 +230,38 @@ class TransparencyLog:
             if self._signer is None:
                 raise LogError(f"{self._path}: no checkpoint was signed yet, and no signing key is given")
         with self._write():
-            return self._sign_checkpoint(self._signer)
+            return self._sign_checkpoint(self._signer, self._nodes())
 
     def prove(self, index: int) -> str:
         """The tlog-proof text that entry `index` is in the log, with a checkpoint that covers it.
 
         An entry of at most `MAX_CARRIED_BYTES` stands in it too, so that a third party can check it without the log.
         """
-        return self._proof(index, self.checkpoint())
-
-    def _proof(self, index: int, note: str) -> str:
-        size = int(note.split("\n", 2)[1])
+        note = self.checkpoint()
+        size = size_of(note)
         if not 0 <= index < size:
             raise LogError(f"{self._path}: the checkpoint covers {size} entries, not entry {index}")
-        entry = self.entry(index)
-        extra = entry if len(entry) <= MAX_CARRIED_BYTES else None
-        return format_log_proof(index, self.inclusion_proof(index, size), note, extra=extra)
+        with self._lock:
+            return _proof_of(self.entry(index), index, note, self._nodes())
 
     def export(self, sink: TextIO) -> int:
         """Write JSON lines: a header, every entry as base64, the checkpoint; return the number of entries."""
         note = self.checkpoint()
-        size = int(note.split("\n", 2)[1])
+        size = size_of(note)
         sink.write(json.dumps({"origin": self._origin, "size": size}) + "\n")
         for index, entry in enumerate(self.entries(0, size)):
             sink.write(json.dumps({"index": index, "entry": base64.b64encode(entry).decode()}) + "\n")
         sink.write(json.dumps({"checkpoint": note}) + "\n")
         return size
 
-    def _sign_checkpoint(self, signer: Ed25519PrivateKey) -> str:
+    def _sign_checkpoint(self, signer: Ed25519PrivateKey, read: ReadNode) -> str:
         size = self._read_size()
-        root = tree_root(size, self._read_node)
+        root = tree_root(size, read)
         last = self._last_checkpoint()
         if last is not None:
             old_size, old_root, note = last
             try:
-                path = consistency_path(old_size, size, self._read_node)
+                path = consistency_path(old_size, size, read)
                 verify_consistency(old_size, size, old_root, root, path)
             except ProofError as error:
                 raise LogError(
@@ -283,25 +284,16 @@ class TransparencyLog:
             raise LogError(f"{self._path}: the head of the log is missing")
         return int(row[0])
 
-    def _read_node(self, level: int, position: int) -> bytes:
-        if level < _STORED_FROM:
-            return self._small_subtree(position << level, 1 << level)
+    def _nodes(self) -> SubtreeHashes:
+        return SubtreeHashes(self._read_stored_node, self._read_entries)
+
+    def _read_stored_node(self, level: int, position: int) -> bytes:
         row = self._database.execute(
             "SELECT hash FROM nodes WHERE level = ? AND position = ?", (level, position)
         ).fetchone()
         if row is None:
             raise LogError(f"{self._path}: the tree lacks node {position} of level {level}; the file is damaged")
         return bytes(row[0])
-
-    def _small_subtree(self, start: int, count: int) -> bytes:
-        """Root over `count` entries (a power of two) from `start` on."""
-        entries = self._read_entries(start, count)
-        if len(entries) != count:
-            raise LogError(f"{self._path}: lacks an entry from {start} on; the file is damaged")
-        hashes = leaf_hashes(entries)
-        while len(hashes) > 1:
-            hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
-        return hashes[0]
 
     def _read_entries(self, start: int, count: int) -> list[bytes]:
         """The entries from `start` on, as far as they are there; all within one tile."""
@@ -328,3 +320,9 @@ class TransparencyLog:
     def _write(self) -> Iterator[None]:
         with self._lock, self._database.write():
             yield
+
+
+def _proof_of(entry: bytes, index: int, note: str, read: ReadNode) -> str:
+    """The tlog-proof text for a checkpoint that covers `entry`, which stands at `index`."""
+    extra = entry if len(entry) <= MAX_CARRIED_BYTES else None
+    return format_log_proof(index, inclusion_path(index, size_of(note), read), note, extra=extra)

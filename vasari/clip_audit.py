@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeGuard
 
 from detector import Detector, DetectorReport
 from media import FrameBlock, MediaError, MediaInfo, probe, read_audio, read_frames
 from provenance import (
+    MATCH_DISTANCE,
     Alignment,
     CredentialsReport,
     ManifestRepository,
@@ -22,6 +25,7 @@ from provenance import (
     StoredManifestFacts,
     TrustAnchors,
     align_fingerprints,
+    align_placed,
     clip_fingerprint,
     fingerprint_duration_s,
     read_stored_manifest,
@@ -30,9 +34,10 @@ from provenance import (
 from vasari.checks import Check, checks
 from vasari.evidence import Evidence, LogEvidence, RepositoryEvidence, Source
 from vasari.fan_out import fan_out
+from vasari.picture_place import placements
 from vasari.thumbnails import Thumbnail, pick_thumbnails
 from vasari.verdict import Verdict, fold
-from watermark import Detection, MarkKey, detect_audio, detect_video
+from watermark import Detection, MarkKey, Pose, detect_audio, detect_video
 
 BLOCK_BYTES = 24 * 2**20
 """Largest block of decoded frames, so that 4K clips need no more memory than small ones."""
@@ -145,7 +150,7 @@ class ClipAuditor:
             credentials=credentials,
             video_mark=video_mark,
             audio_mark=audio_mark,
-            repository=self._look_up(video_mark, audio_mark, fingerprint),
+            repository=self._look_up(path, info, video_mark, audio_mark, fingerprint),
             log=self._log_evidence(credentials),
             detector=report,
         )
@@ -178,7 +183,12 @@ class ClipAuditor:
         return detect_audio(blocks, self.mark_keys, sample_rate=MARK_SAMPLE_RATE)
 
     def _look_up(
-        self, video_mark: Detection | None, audio_mark: Detection | None, fingerprint: bytes
+        self,
+        path: Path,
+        info: MediaInfo,
+        video_mark: Detection | None,
+        audio_mark: Detection | None,
+        fingerprint: bytes,
     ) -> RepositoryEvidence | None:
         marked = [mark for mark in (video_mark, audio_mark) if mark is not None and mark.found]
         if not marked or marked[0].payload is None or self.repository is None:
@@ -188,7 +198,9 @@ class ClipAuditor:
         if stored is None:
             return RepositoryEvidence(manifest_id, registered=False)
         recovered = _recover(stored.manifest_store, self.anchors)
-        alignment = _align(fingerprint, stored.fingerprint)
+        alignment = _align(lambda: align_fingerprints(fingerprint, stored.fingerprint))
+        if video_mark is not None and video_mark.pose is not None and (not _fits(alignment) or alignment.changed):
+            alignment = _placed(path, info, video_mark.pose, stored.fingerprint) or alignment
         return RepositoryEvidence(
             manifest_id,
             registered=True,
@@ -225,12 +237,27 @@ def _probe_clip(path: Path) -> MediaInfo:
     return info
 
 
-def _align(clip: bytes, release: bytes) -> Alignment | None:
-    """None where one of the two is too short to compare."""
+def _align(compare: Callable[[], Alignment]) -> Alignment | None:
+    """None where one of the two is too short to compare, or too little of the picture is shown."""
     try:
-        return align_fingerprints(clip, release)
+        return compare()
     except ProvenanceError:
         return None
+
+
+def _fits(alignment: Alignment | None) -> TypeGuard[Alignment]:
+    return alignment is not None and alignment.distance <= MATCH_DISTANCE
+
+
+def _placed(path: Path, info: MediaInfo, pose: Pose, release: bytes) -> Alignment | None:
+    """Look at the clip once more, laid where its mark says that it lies in the release; None where it isn't that."""
+    block_frames = max(1, min(16, BLOCK_BYTES // (info.width * info.height * 3)))
+    for placement in placements(pose, info.width, info.height):
+        blocks = read_frames(path, block_frames=block_frames)
+        alignment = _align(partial(align_placed, blocks, release, placement))
+        if _fits(alignment):
+            return alignment
+    return None
 
 
 def _recover(store: bytes, anchors: TrustAnchors | None) -> StoredManifestFacts | None:

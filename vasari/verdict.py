@@ -21,6 +21,9 @@ from provenance import MATCH_DISTANCE
 from vasari.checks import checks
 from vasari.evidence import Evidence
 
+WHOLE_PICTURE = 64
+"""Parts of a release's picture that its fingerprint knows."""
+
 
 class State(StrEnum):
     """What the evidence says, taken together."""
@@ -192,7 +195,7 @@ def _conflicts(evidence: Evidence) -> tuple[str, ...]:
         found.append(
             f"The mark names release {repository.manifest_id:016x}, but the picture is not that release's "
             f"(fingerprint distance {repository.fingerprint_distance:.2f}, same clip up to {MATCH_DISTANCE:.2f}): "
-            "it was cropped or painted over, or the mark was copied onto other content."
+            "too little of it is shown, it was painted over, or the mark was copied onto other content."
         )
     if repository is not None and repository.same_content and repository.alignment and repository.alignment.changed:
         places = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in repository.alignment.changed[:5])
@@ -289,6 +292,11 @@ def _recovery_notes(evidence: Evidence) -> list[str]:
             f"{max(0.0, alignment.start_s):.1f} on; its pictures differ by {sum(levels) / len(levels):.1f} grey levels "
             f"in the mean, {max(levels):.1f} at most."
         )
+        if alignment.cells < WHOLE_PICTURE:
+            notes.append(
+                f"It shows a part of the release's picture, as the mark says where it lies: {alignment.cells} of its "
+                f"{WHOLE_PICTURE} parts could be compared; nothing is known of what the rest showed."
+            )
     return notes
 
 

@@ -9,6 +9,7 @@ from watermark.key import KEY_IDS, MarkKey
 from watermark.lattice import LONGEST_ASPECT, SMALLEST_SIDE_PX
 from watermark.localise import MarkedStretch, locate_mark
 from watermark.payload import Payload
+from watermark.pose import Pose
 from watermark.still_detector import detect_still
 from watermark.video_detector import detect_video
 from watermark.video_embedder import VideoEmbedder
@@ -22,6 +23,7 @@ __all__ = [
     "MarkKey",
     "MarkedStretch",
     "Payload",
+    "Pose",
     "TooShortError",
     "TooSmallError",
     "VideoEmbedder",

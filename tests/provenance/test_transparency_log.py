@@ -326,3 +326,12 @@ def test_many_leaves_complete_the_nodes_that_single_ones_do(before: int, added: 
     for index in range(before, before + added):
         add(index)
     assert made == {place: value for place, value in nodes.items() if place not in known}
+
+
+def test_an_entry_is_proven_as_it_is_appended(tmp_path: Path) -> None:
+    with open_log(tmp_path / "log.sqlite") as log:
+        for number in range(70):
+            entry = b"entry %d" % number
+            index, proof = log.append_proven(entry)
+            assert (index, proof) == (number, log.prove(number))
+            assert verify_log_proof(proof, entry, origin=ORIGIN, public_key=KEY.public_key()).index == number

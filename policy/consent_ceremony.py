@@ -12,15 +12,16 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
-from media import read_portrait
 from policy.canonical import b64url, canonical_json, sha256_hex
 from policy.claims import parse_claims
 from policy.consent_record import ConsentTerms, consent_record
 from policy.consent_token import MAX_CEREMONY_S, MAX_LIFE_DAYS, ConsentClaims, LikenessGeneration
 from policy.errors import PolicyError, TokenError, UnknownTokenError
+from policy.face_commitment import FaceEmbedding, commit_face
 from policy.facts import GateIdentity
-from policy.media_facts import MAX_PORTRAIT_PX, pixels_digest
+from policy.media_facts import PortraitFacts, inspect_portrait
 from policy.site_policy import SitePolicy
 from policy.statement import NOTICE_LANGUAGE, challenge_of, notice_digest, notice_text
 from policy.subject_device import Credential
@@ -32,6 +33,7 @@ CREATE TABLE IF NOT EXISTS proposals (
     proposed_at INTEGER NOT NULL
 ) STRICT;
 """
+KEPT_PORTRAITS = 4
 PLACEHOLDER = Assertion(credential_id="A" * 22, authenticator_data="A" * 50, client_data="AA", signature="A" * 86)
 """Stands where the person's signature will be, so that impossible terms are found before anyone signs."""
 
@@ -89,8 +91,7 @@ class Ceremony:
         jti, audience = secrets.token_urlsafe(16), terms.audience or self._identity.gate_id
         begins = int((terms.valid_from or now).timestamp())
         ends = begins + int(terms.valid_for.total_seconds())
-        pixels = pixels_digest(read_portrait(terms.portrait, min_px=1, max_px=MAX_PORTRAIT_PX))
-        detail = self._authorization(terms, pixels)
+        detail = self._authorization(terms, _portrait_binding(terms.portrait, terms.face))
         notice = notice_text(
             _checked(detail),
             gate=audience,
@@ -144,12 +145,12 @@ class Ceremony:
         person, members, record = row
         return str(person), json.loads(members), bytes(record)
 
-    def _authorization(self, terms: ConsentTerms, pixels_sha256: str) -> dict[str, object]:
+    def _authorization(self, terms: ConsentTerms, portrait: Mapping[str, object]) -> dict[str, object]:
         return {
             "type": "likeness_generation",
             "model": self._identity.model_digest,
             "purposes": list(terms.purposes),
-            "portrait": {"sha256": sha256_hex(terms.portrait), "pixels_sha256": pixels_sha256, "face": terms.face},
+            "portrait": portrait,
             "audio": {
                 "mode": "hash-list" if terms.audio_sha256 else "any",
                 "sha256": list(terms.audio_sha256),
@@ -169,6 +170,25 @@ class Ceremony:
             "total_seconds": terms.total_seconds,
             "uses": terms.uses,
         }
+
+
+@lru_cache(KEPT_PORTRAITS)
+def _inspected(portrait: bytes) -> tuple[PortraitFacts, tuple[FaceEmbedding, ...]]:
+    """Looked at once for all consents that are made of one picture."""
+    return inspect_portrait(portrait)
+
+
+def _portrait_binding(portrait: bytes, face: int | None) -> dict[str, object]:
+    """File, pixels and face of a portrait, bound under a fresh salt; raises MediaError."""
+    facts, embeddings = _inspected(portrait)
+    number = face or (1 if len(embeddings) == 1 else 0)
+    committed = commit_face(embeddings[number - 1]).model_dump() if 1 <= number <= len(embeddings) else None
+    return {
+        "sha256": sha256_hex(portrait),
+        "pixels_sha256": facts.pixels_sha256,
+        "face": face,
+        "commitment": committed,
+    }
 
 
 def completed(members: Mapping[str, object], assertion: Assertion, *, iat: int) -> ConsentClaims:

@@ -195,6 +195,23 @@ def _consent_face(consent: ConsentClaims, request: RequestFacts, portrait: Portr
     return f"Of the {portrait.faces} faces in the portrait the consent names {named}, the request face {asked}."
 
 
+@RULES.rule("consent.no_face_bound", "Ask for a new consent; the portrait must show the person, whose face is named.")
+def _consent_face_bound(consent: ConsentClaims) -> str | None:
+    if consent.allows.portrait.commitment is None:
+        return "The consent binds no face: none was found in the portrait, or several and none was named."
+    return None
+
+
+@RULES.rule("consent.other_face_shown", "Use the portrait and the face that the depicted person saw.")
+def _consent_face_shown(consent: ConsentClaims, request: RequestFacts, portrait: PortraitFacts) -> str | None:
+    number = request.framing.face or 1
+    if consent.allows.portrait.commitment is None or not 1 <= number <= portrait.faces:
+        return None  # refused by another rule
+    if number <= len(portrait.opens) and portrait.opens[number - 1]:
+        return None
+    return "The face in this portrait is not the one that the depicted person saw."
+
+
 @RULES.rule("consent.uses_exhausted", "Ask the depicted person for a new consent.")
 def _consent_uses(consent: ConsentClaims, standing: Standing) -> str | None:
     if standing.used >= consent.allows.uses:

@@ -30,6 +30,7 @@ from policy.claims import (
 from policy.webauthn import Assertion
 
 CONSENT_TYPE = "consent+jwt"
+FACE_METHOD: Literal["vasari-face-dct-1"] = "vasari-face-dct-1"
 MAX_LIFE_DAYS = 90
 MAX_DELEGATION_DEPTH = 4
 MAX_CEREMONY_S = 1800
@@ -60,13 +61,26 @@ class VideoLimits(Strict):
     max_seconds: Annotated[int, Field(ge=1, le=3600)]
 
 
+class FaceCommitment(Strict):
+    """A salted commitment to the face (`policy.face_commitment`): it opens for that face and says nothing of it."""
+
+    method: Literal["vasari-face-dct-1"]
+    salt: Thumbprint
+    helper: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{84}$")]
+    sha256: Sha256
+
+
 class PortraitBinding(Strict):
-    """SHA-256 of the portrait file, and of its decoded canonical RGB pixels; both must fit. `face`: which of several
-    faces in it is the person, from the left."""
+    """SHA-256 of the portrait file and of its decoded canonical RGB pixels, and the face itself; all three must fit.
+
+    `face`: which of several faces in it is the person, from the left. `commitment` is None, and the consent good for
+    nothing, where no face was found or several and none was named.
+    """
 
     sha256: Sha256
     pixels_sha256: Sha256
     face: Annotated[int, Field(ge=1, le=16)] | None
+    commitment: FaceCommitment | None
 
 
 class AudioBinding(Strict):

@@ -139,6 +139,12 @@ def _given_pixels(facts: Facts) -> Facts:
     return replace(facts, portrait=replace(facts.portrait, pixels_sha256=pixels))
 
 
+def _given_face(facts: Facts) -> Facts:
+    if facts.portrait is None or facts.consent is None or facts.consent.allows.portrait.commitment is None:
+        return facts
+    return replace(facts, portrait=replace(facts.portrait, opens=(True,) * facts.portrait.faces))
+
+
 def _listed_recording(facts: Facts) -> Facts:
     listed = facts.chain.allows.audio.sha256 if facts.chain else []
     return _request(audio_sha256=listed[0])(facts) if listed else facts
@@ -166,6 +172,7 @@ def _unchanged(facts: Facts) -> Facts:
 BY_RESEARCHER: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
     "consent.other_portrait": ("Use exactly the portrait file that the depicted person saw.", _given_portrait),
     "consent.other_pixels": ("Use exactly the portrait file that the depicted person saw.", _given_pixels),
+    "consent.other_face_shown": ("Use exactly the portrait file that the depicted person saw.", _given_face),
     "consent.other_audio": ("Use one of the consented recordings.", _listed_recording),
     "consent.other_script": ("Name one of the consented texts.", _listed_text),
     "consent.other_language": ("Name the language that is spoken, if it is a consented one.", _listed_language),
@@ -189,6 +196,7 @@ BY_OTHERS: dict[str, tuple[str, str]] = {
     "consent.expired": (PERSON, "Consent anew; nothing is renewed by itself."),
     "consent.uses_exhausted": (PERSON, "Consent to further uses."),
     "consent.other_researcher": (PERSON, "Consent to this researcher's key, or let the one who was named ask."),
+    "consent.no_face_bound": (PERSON, "Consent anew, to a portrait in which their face is found."),
     "consent.minor": (PERSON, "Nothing: only adults can consent here."),
     "accreditation.revoked": (AUTHORITY, "Accredit the researcher anew."),
     "accreditation.suspended": (AUTHORITY, "Reinstate the accreditation."),

@@ -121,6 +121,7 @@ def _portrait(texts: Mapping[str, Any] | None) -> PortraitFacts | None:
         pixels_sha256=texts["pixels_sha256"],
         face_heights_px=tuple(float(height) for height in texts["face_heights_px"]),
         face_places=tuple(texts["face_places"]),
+        opens=tuple(one == "True" for one in texts["opens"]),
     )
 
 

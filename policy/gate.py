@@ -177,7 +177,7 @@ class Gate:
             accreditation_status=self._status("accreditation", unreadable, accreditation),
             proof=proof,
             proof_seen=None,
-            portrait=seen.portrait,
+            portrait=seen.portrait_under(consent.allows.portrait.commitment if consent else None),
             audio=seen.audio,
             unreadable=unreadable,
         )

@@ -6,13 +6,15 @@ import hashlib
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from media import MediaError, number_faces, probe, read_audio, read_portrait
+from policy.consent_token import FaceCommitment
 from policy.decision import Denial
+from policy.face_commitment import FaceEmbedding, face_embedding, opens
 from policy.live_recording import read_live
 
 MAX_PORTRAIT_BYTES = 32 << 20
@@ -30,13 +32,14 @@ LOUDNESS_WINDOW_S = 0.1
 @dataclass(frozen=True)
 class PortraitFacts:
     """`pixels_sha256` hashes the decoded RGB picture; `face_heights_px`: forehead to chin, from left to right;
-    `face_places`: where each is, in words."""
+    `face_places`: where each is, in words. `opens`: whether each opens the consent's commitment, once that is known."""
 
     width_px: int
     height_px: int
     pixels_sha256: str
     face_heights_px: tuple[float, ...]
     face_places: tuple[str, ...] = ()
+    opens: tuple[bool, ...] = ()
 
     @property
     def faces(self) -> int:
@@ -58,21 +61,33 @@ class AudioFacts:
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """Facts of both files; what could not be found out is None, with its reason in `unreadable`."""
+    """Facts of both files; what could not be found out is None, with its reason in `unreadable`.
+
+    `embeddings`, one for each face, are compared with the consent's commitment and go no further: no record keeps them.
+    """
 
     portrait: PortraitFacts | None
     audio: AudioFacts | None
     unreadable: Mapping[str, Denial] = field(default_factory=dict)
+    embeddings: tuple[FaceEmbedding, ...] = field(default=(), repr=False)
+
+    def portrait_under(self, commitment: FaceCommitment | None) -> PortraitFacts | None:
+        """The portrait's facts, with which of its faces open the commitment."""
+        if self.portrait is None:
+            return None
+        opened = tuple(commitment is not None and opens(commitment, one) for one in self.embeddings)
+        return replace(self.portrait, opens=opened)
 
 
 def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
     """Look at both files; too large and unreadable ones become denials, never exceptions."""
     unreadable: dict[str, Denial] = {}
     portrait_facts: PortraitFacts | None = None
+    embeddings: tuple[FaceEmbedding, ...] = ()
     audio_facts: AudioFacts | None = None
     try:
         _require_size("portrait", portrait, MAX_PORTRAIT_BYTES)
-        portrait_facts = inspect_portrait(portrait)
+        portrait_facts, embeddings = inspect_portrait(portrait)
     except MediaError as error:
         unreadable["portrait"] = Denial(
             "portrait.unreadable", str(error), "Give a PNG, JPEG or WebP picture of one face, 512 pixels or more."
@@ -84,7 +99,7 @@ def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
         unreadable["audio"] = Denial(
             "audio.unreadable", str(error), "Give a sound file with speech (WAV, FLAC, MP3, AAC, Opus)."
         )
-    return MediaFacts(portrait_facts, audio_facts, unreadable)
+    return MediaFacts(portrait_facts, audio_facts, unreadable, embeddings)
 
 
 def _require_size(name: str, data: bytes, most: int) -> None:
@@ -94,13 +109,14 @@ def _require_size(name: str, data: bytes, most: int) -> None:
         )
 
 
-def inspect_portrait(portrait: bytes) -> PortraitFacts:
-    """Decode and find faces; raises MediaError when it is no picture."""
+def inspect_portrait(portrait: bytes) -> tuple[PortraitFacts, tuple[FaceEmbedding, ...]]:
+    """Decode, find faces, embed each; raises MediaError when it is no picture."""
     image = read_portrait(portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
     height, width = int(image.shape[1]), int(image.shape[2])
     faces = number_faces(image) if min(height, width) >= MIN_PORTRAIT_PX else []
     heights, places = tuple(face.height_px for face in faces), tuple(face.place for face in faces)
-    return PortraitFacts(width, height, pixels_digest(image), heights, places)
+    facts = PortraitFacts(width, height, pixels_digest(image), heights, places)
+    return facts, tuple(face_embedding(image, face) for face in faces)
 
 
 def pixels_digest(image: Tensor) -> str:

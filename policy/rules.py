@@ -11,6 +11,7 @@ from policy import (
     consent_rules,
     consent_token,
     delegation_token,
+    face_commitment,
     proof_of_possession,
     request,
     request_rules,
@@ -29,8 +30,8 @@ from policy.rule import Rule, judge
 RULES: tuple[Rule, ...] = (*consent_rules.RULES, *request_rules.RULES, *site_rules.RULES)
 
 JUDGING = (
-    cedar_overlay, consent_rules, consent_token, delegation_token, proof_of_possession, request, request_rules, rule,
-    site_rules, statement, strict_jws, time_rules, webauthn,
+    cedar_overlay, consent_rules, consent_token, delegation_token, face_commitment, proof_of_possession, request,
+    request_rules, rule, site_rules, statement, strict_jws, time_rules, webauthn,
 )  # fmt: skip
 """The modules whose code decides; a change in any of them is another rule set."""
 

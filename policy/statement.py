@@ -49,7 +49,8 @@ def notice_text(allowed: LikenessGeneration, *, gate: str, grantee: str, begins:
             "For these purposes and no other:",
             *(f"- {PURPOSES[purpose]}" for purpose in allowed.purposes),
             "",
-            f"From one picture of me only (file {allowed.portrait.sha256}, pixels {allowed.portrait.pixels_sha256}).",
+            f"From one picture of me only (file {allowed.portrait.sha256}, pixels {allowed.portrait.pixels_sha256}, "
+            f"face {allowed.portrait.commitment.sha256 if allowed.portrait.commitment else 'unknown'}).",
             "I am the only person in it."
             if allowed.portrait.face is None
             else f"I am number {allowed.portrait.face} from the left in it; nobody else in it may be shown speaking.",

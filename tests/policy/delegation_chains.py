@@ -32,7 +32,7 @@ def build(draw: Any) -> LikenessGeneration:
         "type": "likeness_generation",
         "model": draw(MODELS),
         "purposes": draw(PURPOSES, many=True) or PURPOSES[:1],
-        "portrait": {"sha256": draw(HASHES[:2]), "pixels_sha256": HASHES[0], "face": None},
+        "portrait": {"sha256": draw(HASHES[:2]), "pixels_sha256": HASHES[0], "face": None, "commitment": None},
         "audio": {
             "mode": "hash-list" if recordings else "any",
             "sha256": recordings,

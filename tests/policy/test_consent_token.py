@@ -19,6 +19,7 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEYS = {thumbprint(KEY): KEY.public_key()}
 SUBJECT, PARTY = SoftwareAuthenticator.create(), RelyingParty(id="localhost", origins=["http://localhost"])
 HASH, JKT = "ab" * 32, "A" * 43
+COMMITMENT = {"method": "vasari-face-dct-1", "salt": JKT, "helper": "A" * 84, "sha256": HASH}
 CLAIMS: dict[str, Any] = {
     "iss": "urn:r",
     "sub": f"pw:{JKT}",
@@ -32,7 +33,7 @@ CLAIMS: dict[str, Any] = {
             "type": "likeness_generation",
             "model": f"sha256:{HASH}",
             "purposes": ["detector-evaluation"],
-            "portrait": {"sha256": HASH, "pixels_sha256": HASH, "face": None},
+            "portrait": {"sha256": HASH, "pixels_sha256": HASH, "face": None, "commitment": COMMITMENT},
             "audio": {"mode": "any", "sha256": [], "voice": "any"},
             "script": {"mode": "any", "sha256": [], "languages": []},
             "video": {"max_width": 512, "max_height": 512, "max_fps": 25, "max_seconds": 30},
@@ -102,6 +103,8 @@ DETAIL = "authorization_details.0"
         (f"{DETAIL}.model", HASH),
         (f"{DETAIL}.portrait.sha256", HASH.upper()),
         (f"{DETAIL}.portrait.pixels_sha256", ...),
+        (f"{DETAIL}.portrait.commitment", ...),
+        (f"{DETAIL}.portrait.commitment.helper", "A" * 83),
         (f"{DETAIL}.audio.mode", "all"),
         (f"{DETAIL}.audio.mode", "hash-list"),
         (f"{DETAIL}.audio.sha256", [HASH]),

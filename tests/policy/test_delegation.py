@@ -20,6 +20,7 @@ from tests.policy.delegation_chains import build, child_of, may, picker
 from tests.policy.test_consent_token import CLAIMS, HASH
 
 NOW = int(START.timestamp())
+PORTRAIT = CLAIMS["authorization_details"][0]["portrait"]
 KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in range(6)]
 
 
@@ -79,7 +80,10 @@ VIDEO = {"max_width": 512, "max_height": 512, "max_fps": 25, "max_seconds": 31}
         ({"detail": {"video": VIDEO}}, "max_seconds 31, 30 allowed"),
         ({"detail": {"purposes": ["detector-evaluation", "demonstration"]}}, "purposes demonstration"),
         ({"detail": {"model": "sha256:" + "0" * 64}}, "another generator"),
-        ({"detail": {"portrait": {"sha256": "0" * 64, "pixels_sha256": HASH, "face": None}}}, "another portrait"),
+        (
+            {"detail": {"portrait": {"sha256": "0" * 64, "pixels_sha256": HASH, "face": None, "commitment": None}}},
+            "another portrait",
+        ),
         ({"exp": NOW + 86_401}, "ends after"),
         ({"nbf": NOW - 1}, "begins before"),
         ({"delegation": {"max_depth": 3}}, "handed on 3 times"),

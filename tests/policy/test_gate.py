@@ -352,17 +352,20 @@ def refused_with_portrait(simulator: GateSimulator, refused: Refusals, portrait:
 
 def test_a_portrait_without_a_face(simulator: GateSimulator, refused: Refusals) -> None:
     grey = np.full((512, 512, 3), 128, np.uint8)
-    refused_with_portrait(simulator, refused, png(grey), {"portrait.no_face"})
+    refused_with_portrait(simulator, refused, png(grey), {"portrait.no_face", "consent.no_face_bound"})
 
 
 def test_a_portrait_with_two_faces(simulator: GateSimulator, refused: Refusals) -> None:
     pixels = demo_pixels()
-    refused_with_portrait(simulator, refused, png(np.concatenate([pixels, pixels], axis=1)), {"portrait.several_faces"})
+    expected = {"portrait.several_faces", "consent.no_face_bound"}
+    refused_with_portrait(simulator, refused, png(np.concatenate([pixels, pixels], axis=1)), expected)
 
 
 def test_a_portrait_of_twenty_pixels(simulator: GateSimulator, refused: Refusals) -> None:
     small = demo_pixels()[:: max(1, demo_pixels().shape[0] // 20), :: max(1, demo_pixels().shape[1] // 20)][:20, :20]
-    refused_with_portrait(simulator, refused, png(small), {"portrait.too_small", "portrait.no_face"})
+    refused_with_portrait(
+        simulator, refused, png(small), {"portrait.too_small", "portrait.no_face", "consent.no_face_bound"}
+    )
 
 
 @pytest.mark.parametrize("portrait", [b"", b"no picture", tone_burst_wav()], ids=["empty", "text", "sound"])

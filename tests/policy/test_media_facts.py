@@ -40,18 +40,18 @@ def test_files_that_are_too_large_are_not_even_decoded(monkeypatch: pytest.Monke
 
 def test_the_pixel_digest_tells_one_bit_and_the_shape() -> None:
     pixels = demo_pixels()
-    same = inspect_portrait(png(pixels)).pixels_sha256
-    assert same == inspect_portrait(png(pixels)).pixels_sha256
+    same = inspect_portrait(png(pixels))[0].pixels_sha256
+    assert same == inspect_portrait(png(pixels))[0].pixels_sha256
     changed = pixels.copy()
     changed[-1, -1, -1] ^= 1
-    assert inspect_portrait(png(changed)).pixels_sha256 != same
+    assert inspect_portrait(png(changed))[0].pixels_sha256 != same
     wide, tall = torch.zeros(3, 2, 8, dtype=torch.uint8), torch.zeros(3, 8, 2, dtype=torch.uint8)
     assert pixels_digest(wide) != pixels_digest(tall)
 
 
 def test_the_demo_portrait_shows_one_large_face() -> None:
-    facts = inspect_portrait(demo_portrait())
-    assert facts.faces == 1
+    facts, embeddings = inspect_portrait(demo_portrait())
+    assert facts.faces == len(embeddings) == 1
     assert facts.face_heights_px[0] > 128
 
 

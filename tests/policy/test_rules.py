@@ -26,7 +26,7 @@ from policy.status_list import TokenStatus
 from policy.uses import Standing
 from policy.webauthn import RelyingParty
 from tests.policy.test_consent_token import CLAIMS as CONSENT_MEMBERS
-from tests.policy.test_consent_token import HASH, JKT, PARTY, SUBJECT
+from tests.policy.test_consent_token import COMMITMENT, HASH, JKT, PARTY, SUBJECT
 
 NOW = 1_000_000
 GATE = GateIdentity("urn:g", "urn:r", "urn:acc", f"sha256:{HASH}")
@@ -65,6 +65,11 @@ def handed_on(**changes: Any) -> Chain:
         "authorization_details": [detail], "cnf": {"jkt": JKT}, "delegation": {"max_depth": 0}, **changes,
     }  # fmt: skip
     return Chain(root, (DelegationClaims.model_validate(members),))
+
+
+def bound(face: int | None) -> dict[str, Any]:
+    """The portrait's binding, with the number of the face in it."""
+    return {"sha256": HASH, "pixels_sha256": HASH, "face": face, "commitment": COMMITMENT}
 
 
 def chained(claims: ConsentClaims) -> dict[str, Any]:
@@ -106,7 +111,7 @@ GOOD = Facts(
     accreditation_status=TokenStatus.VALID,
     proof=proof(),
     proof_seen=False,
-    portrait=PortraitFacts(512, 512, HASH, (200.0,), ("here",)),
+    portrait=PortraitFacts(512, 512, HASH, (200.0,), ("here",), (True,)),
     audio=AudioFacts(9.0, -20.0),
 )
 
@@ -131,7 +136,7 @@ def limited(**limits: Any) -> dict[str, Any]:
     return {"site": SitePolicy(limits=SiteLimits(**limits))}
 
 
-TWO_FACES = replace(PORTRAIT, face_heights_px=(200.0, 50.0), face_places=("at x 100", "at x 400"))
+TWO_FACES = replace(PORTRAIT, face_heights_px=(200.0, 50.0), face_places=("at x 100", "at x 400"), opens=(True, True))
 OTHER_PICTURE = replace(PORTRAIT, pixels_sha256="1" * 64)
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -201,15 +206,18 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("portrait.several_faces", {"portrait": TWO_FACES}),
     ("portrait.no_such_face", {**requested(framing=Framing(face=2))}),
     ("portrait.face_too_small", {**requested(framing=Framing(face=2)), "portrait": TWO_FACES,
-                                 **chained(consent(portrait={"sha256": HASH, "pixels_sha256": HASH, "face": 2}))}),
+                                 **chained(consent(portrait=bound(2)))}),
     ("portrait.frame_shape", {**requested(framing=Framing(frame="portrait")), **chained(consent(max_width=1280)),
                               "portrait": replace(PORTRAIT, width_px=1200, height_px=200)}),
     ("consent.other_face", {**requested(framing=Framing(face=1)), "portrait": TWO_FACES}),
     ("consent.other_face", {**requested(framing=Framing(face=1)), "portrait": TWO_FACES,
-                            **chained(consent(portrait={"sha256": HASH, "pixels_sha256": HASH, "face": 2}))}),
+                            **chained(consent(portrait=bound(2)))}),
     ("consent.too_large", {**requested(framing=Framing(frame="portrait")),
                            "portrait": replace(PORTRAIT, height_px=600)}),
-    ("consent.other_face", chained(consent(portrait={"sha256": HASH, "pixels_sha256": HASH, "face": 2}))),
+    ("consent.other_face", chained(consent(portrait=bound(2)))),
+    ("consent.other_face_shown", {"portrait": replace(PORTRAIT, opens=(False,))}),
+    ("consent.other_face_shown", {"portrait": replace(PORTRAIT, opens=())}),
+    ("consent.no_face_bound", chained(consent(portrait=bound(None) | {"commitment": None}))),
     ("request.framing", requested(framing=Framing(shoulders="shrug"))),
     ("proof.other_request", {"request": replace(REQUEST, framing=Framing(face=1))}),
     ("proof.other_request", {"request": replace(REQUEST, framing=Framing(shoulders="follow"))}),
@@ -238,7 +246,7 @@ def test_several_faces_are_named_with_their_places_and_the_option() -> None:
 
 
 def test_the_face_that_both_consent_and_request_name_is_allowed() -> None:
-    named = consent(portrait={"sha256": HASH, "pixels_sha256": HASH, "face": 1})
+    named = consent(portrait=bound(1))
     assert ids(replace(GOOD, **requested(framing=Framing(face=1)), **chained(named), portrait=TWO_FACES)) == []
 
 
@@ -262,7 +270,7 @@ def test_what_a_consent_excludes_too_is_named_by_both() -> None:
 
 def test_limits_are_inclusive() -> None:
     exact = replace(GOOD, audio=AudioFacts(30.0, -49.9), standing=Standing(4, 120_000))
-    assert ids(replace(exact, portrait=PortraitFacts(128, 128, HASH, (64.0,), ("here",)))) == []
+    assert ids(replace(exact, portrait=PortraitFacts(128, 128, HASH, (64.0,), ("here",), (True,)))) == []
 
 
 def test_a_portrait_is_bound_by_its_file_and_by_its_pixels() -> None:

@@ -170,7 +170,7 @@ def measure_clip(path: Path, runs: Sequence[Run]) -> Iterator[Outcome]:
 
 def _quality(run: Run, before: Tensor, after: Tensor) -> Outcome:
     version = mark_version()
-    every = slice(None, None, 10)
+    every = slice(None, None, 25)
     return Outcome(
         run.clip, run.attack, run.marked, version, True, True, 0.0, 0.0, 0.0, 0.0,
         psnr_db=psnr_db(before[every], after[every]), ssim=ssim(before[every], after[every]),
@@ -231,9 +231,9 @@ def run_all(jobs: Sequence[tuple[Path, list[Run]]], processes: int) -> Iterator[
 
 
 def measure(
-    work: Path, attacks: Sequence[Attack], *, share: int, controls: int, jobs: int, limit: int
+    work: Path, attacks: Sequence[Attack], *, share: int, controls: int, jobs: int, limit: int, run: bool = True
 ) -> list[Outcome]:
-    """Outcomes of all planned runs; those that are on record are not run again."""
+    """Outcomes of all planned runs; those that are on record are not run again. Without `run`, of these alone."""
     clips = clips_below(work / "clips")[:limit]
     if not clips:
         raise click.ClickException(f"{work / 'clips'} holds no clip; make some with benchmarks.watermark_material")
@@ -244,8 +244,10 @@ def measure(
         for one in recorded(work / "outcomes.jsonl")
         if one.mark == versions.get(one.attack)
     }
-    open_runs = [run for run in runs if run not in known]
-    by_clip = [(path, [run for run in open_runs if run.clip == path.name]) for path in clips]
+    if not run:
+        return [known[one] for one in runs if one in known]
+    open_runs = [one for one in runs if one not in known]
+    by_clip = [(path, [one for one in open_runs if one.clip == path.name]) for path in clips]
     by_clip.sort(key=lambda job: -len(job[1]))
     bar = tqdm(total=len(runs), initial=len(runs) - len(open_runs), unit="run", disable=not sys.stderr.isatty())
     with bar, (work / "outcomes.jsonl").open("a", encoding="utf-8") as record:
@@ -254,7 +256,7 @@ def measure(
             record.write(json.dumps(asdict(outcome)) + "\n")
             record.flush()
             bar.update()
-    return [known[run] for run in runs]
+    return [known[one] for one in runs]
 
 
 def recorded(path: Path) -> list[Outcome]:
@@ -316,10 +318,19 @@ def write_sheet(work: Path, out: Path) -> None:
 @click.option("--controls", default=1, show_default=True, help="Unmarked clips of each attack.")
 @click.option("--limit", default=10_000, help="Use at most so many clips.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes, of one thread each.")
+@click.option("--recorded", "only_recorded", is_flag=True, help="Run nothing: the rows of what is on record.")
 @click.option("--dry", is_flag=True, help="Print the rows and write no result file.")
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Only draw the difference sheet, PNG.")
 def main(
-    work: Path, names: str, share: int, controls: int, limit: int, jobs: int, dry: bool, sheet: Path | None
+    work: Path,
+    names: str,
+    share: int,
+    controls: int,
+    limit: int,
+    jobs: int,
+    only_recorded: bool,
+    dry: bool,
+    sheet: Path | None,
 ) -> None:
     if sheet is not None:
         write_sheet(work, sheet)
@@ -330,7 +341,9 @@ def main(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--attacks") from None
     began = time.perf_counter()
-    rows = rows_of(measure(work, attacks, share=share, controls=controls, jobs=jobs, limit=limit))
+    rows = rows_of(
+        measure(work, attacks, share=share, controls=controls, jobs=jobs, limit=limit, run=not only_recorded)
+    )
     for key, row in rows.items():
         interval = " to ".join(number(v) for v in row["ci95"]) if "ci95" in row else ""
         click.echo(f"{key:32s} {number(row['value']):>9s} {row['unit']:10s} n={row['n']:<5d} {interval}")

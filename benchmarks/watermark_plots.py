@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 from tqdm import tqdm
 
 from benchmarks.interval import share_interval
@@ -144,7 +143,6 @@ def _save(figure: Any, out: Path) -> None:
 @click.option("--out", default=ROOT / "docs" / "figures", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--dry", is_flag=True, help="Draw, and write no result file.")
 def main(work: Path, count: int, out: Path, dry: bool) -> None:
-    torch.set_num_threads(2)
     out.mkdir(parents=True, exist_ok=True)
     curves = measure_curves(work, count)
     draw_curves(curves, out / "watermark_recovery.svg")

@@ -298,7 +298,6 @@ PARTS = ("averaging", "copy", "remark", "regeneration")
 @click.option("--averaged", default=AVERAGED_CLIPS, show_default=True, help="Marked clips that the attacker averages.")
 @click.option("--dry", is_flag=True, help="Print the rows and write no result file.")
 def main(work: Path, only: tuple[str, ...], averaged: int, dry: bool) -> None:
-    torch.set_num_threads(2)
     clips = clips_below(work / "clips")
     parts: dict[str, Callable[[], Rows]] = {
         "averaging": lambda: measure_averaging(clips, averaged),

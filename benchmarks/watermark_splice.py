@@ -100,7 +100,6 @@ def _row(value: float, unit: str, n: int) -> dict[str, Any]:
 @click.option("--clips", "count", default=10, show_default=True)
 @click.option("--dry", is_flag=True, help="Print the rows and write no result file.")
 def main(work: Path, count: int, dry: bool) -> None:
-    torch.set_num_threads(2)
     rows = measure(clips_below(work / "clips"), count)
     for key, row in rows.items():
         click.echo(f"{key:28s} {number(row['value']):>8s} {row['unit']} n={row['n']}")

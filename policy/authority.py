@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -70,6 +70,9 @@ class EventReceipt:
     log_index: int
     entry_sha256: str
     log_proof: str
+
+
+CertificateChange = Literal["certificate.rotated", "certificate.installed", "certificate.revoked"]
 
 
 class Authority:
@@ -298,6 +301,13 @@ class Authority:
         """Take nothing any more that a retired key signed; logged. Takes effect when the folder is opened next."""
         self.key_ring = self.key_ring.revoked(role, kid, self.clock())
         return self._key_event("key.revoked", role, kid)
+
+    def certificate_event(self, event: CertificateChange, name: str, serial: int, reason: str = "") -> EventReceipt:
+        """Log that a certificate of this authority was rotated, installed or revoked; serial and reason are public."""
+        detail = {"certificate": name, "serial": f"{serial:x}", "reason": reason}
+        entry = self.stores.events.prepare(event, detail, now=self.clock(), public=detail)
+        index, proof = self.stores.events.append_proven(entry)
+        return EventReceipt(event, index, entry.sha256, proof)
 
     def _key_event(self, event: str, role: Role, kid: str = "") -> EventReceipt:
         entry = self.stores.events.prepare(event, {"role": role, "kid": kid}, now=self.clock())

@@ -127,6 +127,8 @@ def test_a_run_is_recorded_and_not_made_twice(tmp_path: Path, monkeypatch: pytes
     assert 44 < rows["psnr_db"]["value"] < 50
     monkeypatch.setattr(bench, "run_all", lambda jobs, _: iter(()) if not jobs else pytest.fail("run again"))
     assert bench.measure(tmp_path, chosen("clean"), share=1, controls=1, jobs=1, limit=9) == outcomes
+    recorded = bench.measure(tmp_path, chosen("clean,crf23"), share=1, controls=1, jobs=1, limit=9, run=False)
+    assert recorded == outcomes, "what was not run is left out"
     lines = (tmp_path / "outcomes.jsonl").read_text().splitlines()
     assert json.loads(lines[0])["mark"] in {bench.mark_version(), bench.mark_version(ATTACKS[0])}
 

@@ -15,6 +15,7 @@ hour: an hour of sound through the motion model, in a process of its own; the fi
 from __future__ import annotations
 
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from benchmarks.results_page import write_results
 from generator import AUDIO_RATE, FPS, Controls, Generator, MotionBlock
 from generator.motion import LOOK_AHEAD_S
 from generator.motion_plot import lip_opening_cm
+from generator.motion_transformer import BLOCK
 from media import ClipWriter, load_audio, read_portrait
 from policy.seal import open_sealed
 from policy.state_folder import SHIPPED_RELEASE_KEY, SHIPPED_WEIGHTS, read_release_key
@@ -138,7 +140,7 @@ def run_hour(minutes: int) -> dict[str, float]:
     unit = AUDIO_RATE // FPS
     cycle = len(voice) // unit
     frames = minutes * MINUTE_FRAMES
-    later = (frames - MINUTE_FRAMES) // cycle * cycle  # the first frame of the last minute, at equal sound
+    later = last_minute(frames, cycle)
     state = generator.start(controls=Controls(), seed=11)
     ends: dict[int, list[MotionBlock]] = {0: [], later: []}
     pictures: dict[int, Tensor] = {}
@@ -161,6 +163,11 @@ def run_hour(minutes: int) -> dict[str, float]:
         "hour_peak_rss_mb": peaks[later],
         "hour_rss_growth_mb": peaks[later] - peaks[0],
     }
+
+
+def last_minute(frames: int, cycle: int) -> int:
+    """The first frame of the last whole minute that begins with a block and, as the first one, with the voice."""
+    return (frames - MINUTE_FRAMES) // math.lcm(cycle, BLOCK) * math.lcm(cycle, BLOCK)
 
 
 def _mean_picture(generator: Generator, face: Any, block: MotionBlock) -> Tensor:

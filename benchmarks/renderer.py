@@ -1,6 +1,6 @@
 """The renderer: re-enactment of real talkers, control errors, leakage, speed, still background, equal bits.
 
-    python -m benchmarks.renderer --data FOLDER [--prototypes FOLDER] [--tracks FOLDER]
+    python -m benchmarks.renderer --data FOLDER [--prototypes FOLDER] [--tracks FOLDER] [--folds FOLDER]
     python -m benchmarks.renderer --data FOLDER --only controls --portraits 40
     python -m benchmarks.renderer --only gpu        on a machine with an NVIDIA GPU: gpu_fps, needs no data
 
@@ -60,11 +60,14 @@ class Sources:
     exact_people: int = 16
     clips: int | None = None
     networks: Path | None = None
+    folds: Path | None = None
 
 
-def a_renderer(device: str = "cpu") -> Renderer:
-    """The shipped one."""
+def a_renderer(device: str = "cpu", mouth: Mapping[str, Tensor] | None = None) -> Renderer:
+    """The shipped one; with another mouth network than its own, or without any ({})."""
     tensors, config = shipped("render")
+    if mouth is not None:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("mouth.")} | dict(mouth)
     return Renderer.from_tensors({f"render.{name}": tensor for name, tensor in tensors.items()}, config, device)
 
 
@@ -82,12 +85,31 @@ def parts(sources: Sources) -> Parts:
     if data is not None:
         lift = Lift(sources.prototypes, data) if sources.prototypes else None
         known["reenactment"] = lambda: reenactment_rows(
-            measure_reenactment(renderer, data / "grid", clips=sources.clips, tracks=sources.tracks, lift=lift)
+            measure_reenactment(
+                renderer_of_folds(sources.folds), data / "grid", clips=sources.clips, tracks=sources.tracks, lift=lift
+            )
         )
         known["controls"] = lambda: _controls(renderer, data / "portraits", sources.portraits)
         known["identity"] = lambda: _identity(renderer, data / "portraits", sources.portraits, sources.networks)
         known["device"] = lambda: _device(data / "rig", sources.exact_people)
     return known
+
+
+def renderer_of_folds(folds: Path | None) -> Callable[[str], Renderer]:
+    """Talker -> renderer whose mouth network never saw the talker: of `folds`, folders `without_A_B` of
+    `generator.training.train_mouth_refiner`; without folds, the warp alone, since the shipped network has seen them."""
+    made: dict[str, Renderer] = {}
+
+    def renderer_for(talker: str) -> Renderer:
+        found = [f for f in folds.glob("without_*") if talker in f.name.split("_")[1:]] if folds else []
+        if folds and len(found) != 1:
+            raise click.ClickException(f"{folds} has {len(found)} folds without talker {talker}; expected one")
+        key = found[0].name if found else ""
+        if key not in made:
+            made[key] = a_renderer(mouth=load_file(found[0] / "average.safetensors") if found else {})
+        return made[key]
+
+    return renderer_for
 
 
 def _speed(renderer: Renderer, portrait: Tensor) -> Rows:
@@ -168,6 +190,12 @@ def measure_exactness(renderer: Renderer, face: FaceState, frames: int = 24) -> 
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with <clip>.npz: pose, expression, gaze of every frame.",
 )
+@click.option(
+    "--folds",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Mouth networks of generator.training.train_mouth_refiner in without_A_B/ ...: each talker by one that "
+    "never saw the talker.",
+)
 @click.option("--portraits", default=40, show_default=True, help="Held-out portraits.")
 @click.option("--exact-people", default=16, show_default=True, help="Studio people that check the device.")
 @click.option("--clips", type=int, help="Only the first N clips.")
@@ -182,11 +210,11 @@ def measure_exactness(renderer: Renderer, face: FaceState, frames: int = 24) -> 
 @click.option("--dry-run", is_flag=True, help="Print, write nothing.")
 def main(
     data: Path | None, prototypes: Path | None, tracks: Path | None, portraits: int, exact_people: int,
-    clips: int | None, networks: Path | None, only: tuple[str, ...], dry_run: bool,
+    clips: int | None, networks: Path | None, folds: Path | None, only: tuple[str, ...], dry_run: bool,
 ) -> None:  # fmt: skip
     torch.set_num_threads(1)
     commit()  # results don't change the commit that they belong to
-    of_parts = parts(Sources(data, prototypes, tracks, portraits, exact_people, clips, networks))
+    of_parts = parts(Sources(data, prototypes, tracks, portraits, exact_people, clips, networks, folds))
     unknown = set(only) - set(of_parts)
     if unknown:
         raise click.BadParameter(f"can't measure {', '.join(sorted(unknown))} here; there are {', '.join(of_parts)}")

@@ -4,12 +4,16 @@ Each GRID clip is encoded from its first frame and compared inside the outline o
 512 px working picture, from the fourth frame on. Beside it, in the same frame and over the same pixels: a copy of
 frame 0, and the lift, a pure warp of frame 0 on the fitted rig (`portrait_lift.py` of the studio prototypes).
 
+A mouth network that was trained on some of these talkers says nothing about them: with `--folds` each talker is drawn
+with the network of the fold that left the talker out.
+
 Motion: `TRACKS/<clip>.npz` with pose, expression and gaze of a `MotionBlock` where there is one, else the landmark
 tracks of the data set.
 """
 
 from __future__ import annotations
 
+import csv
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -85,12 +89,23 @@ class Clip:
 
 
 def measure_reenactment(
-    renderer: Renderer, grid: Path, *, clips: int | None = None, tracks: Path | None = None, lift: Lift | None = None
+    renderer_for: Callable[[str], Renderer],
+    grid: Path,
+    *,
+    clips: int | None = None,
+    tracks: Path | None = None,
+    lift: Lift | None = None,
 ) -> dict[str, Scores]:
-    """Scores by clip."""
-    paths = sorted(grid.glob("*.mpg"))[:clips]
+    """Scores by clip; each is drawn by the renderer for its talker."""
+    paths, talkers = sorted(grid.glob("*.mpg"))[:clips], talkers_of(grid)
     bar = tqdm(paths, desc="re-enactment", disable=not sys.stderr.isatty())
-    return {path.stem: reenact(renderer, Clip.read(path), tracks, lift) for path in bar}
+    return {path.stem: reenact(renderer_for(talkers[path.stem]), Clip.read(path), tracks, lift) for path in bar}
+
+
+def talkers_of(grid: Path) -> dict[str, str]:
+    """Clip -> talker, from the data set's index."""
+    with (grid / "index.csv").open(encoding="utf-8", newline="") as file:
+        return {Path(row["file"]).stem: row["talker"] for row in csv.DictReader(file)}
 
 
 def reenactment_rows(scores: dict[str, Scores]) -> Rows:

@@ -27,17 +27,24 @@ def block_noise(seed: int, block: int) -> Tensor:
     Draws are `KNOT` frames apart and blended between, each frame with the variance of one draw: what few steps leave of
     the noise is no faster than a head's own beats (below 4 Hz), so it doesn't tremble.
     """
+    first = block * BLOCK // KNOT
+    knots = torch.stack([_draws(seed, knot) for knot in range(first, (block * BLOCK + BLOCK - 1) // KNOT + 2)])
     noise = torch.zeros(1, BLOCK, SIZE)
     for frame in range(BLOCK):
         knot, part = divmod(block * BLOCK + frame, KNOT)
         angle = math.pi / 2 * part / KNOT
-        for name, group in GROUPS.items():
-            if TEMPERATURE[name] == 0:
-                continue
-            for column in range(group.start, group.stop):
-                here, there = (normal(seed, _STREAM + column, knot + step) for step in (0, 1))
-                noise[0, frame, column] = TEMPERATURE[name] * (math.cos(angle) * here + math.sin(angle) * there)
+        noise[0, frame] = math.cos(angle) * knots[knot - first] + math.sin(angle) * knots[knot - first + 1]
     return noise
+
+
+def _draws(seed: int, knot: int) -> Tensor:
+    """[SIZE] at one knot."""
+    draws = [0.0] * SIZE
+    for name, group in GROUPS.items():
+        if TEMPERATURE[name] > 0:
+            for column in range(group.start, group.stop):
+                draws[column] = TEMPERATURE[name] * normal(seed, _STREAM + column, knot)
+    return torch.tensor(draws)
 
 
 def sample_block(
@@ -50,12 +57,11 @@ def sample_block(
     """
     audio = torch.cat([audio, torch.zeros_like(audio)])
     conditions = torch.cat([conditions, torch.zeros_like(conditions)])
-    audio_mouth = audio_mouth.expand(2, -1, -1)
+    moments = flow.moment(torch.arange(STEPS + 1) / STEPS)  # [STEPS + 1, width]
+    entry = flow.enter(audio, audio_mouth.expand(2, -1, -1), conditions, cache)
     x = noise
     for step in range(STEPS):
-        time = step / STEPS
-        said, _ = flow.block(x.expand(2, -1, -1), time, audio, audio_mouth, conditions, cache)
+        said = flow.predict(x.expand(2, -1, -1), moments[step], entry)
         end = said[:1] + GUIDANCE * (said[:1] - said[1:])
-        x = x + (end - x) / (1 - time) / STEPS
-    _, cache = flow.block(x.expand(2, -1, -1), 1.0, audio, audio_mouth, conditions, cache)
-    return x * flow.spread + flow.mean, cache
+        x = x + (end - x) / (STEPS - step)
+    return x * flow.spread + flow.mean, flow.remember(x.expand(2, -1, -1), moments[STEPS], entry)

@@ -57,6 +57,15 @@ class Cache:
     last: Tensor  # [B, 1, SIZE] normalised motion of the newest frame
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A block that is being made: what does not change on its way from noise to motion."""
+
+    scene: Tensor  # [B, BLOCK, width], see `MotionTransformer.scene`
+    base: Tensor  # [B, BLOCK, SIZE]
+    cache: Cache
+
+
 def condition_vector(wanted: ControlValues) -> Tensor:
     """[CONDITIONS] of a frame; every group is given."""
     feeling = [wanted.emotion_strength if name == wanted.emotion else 0.0 for name in FEELINGS]
@@ -94,7 +103,8 @@ class Attention(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Queries [B, heads, T, d], keys and values [B, heads, S, d], bias [heads, T, S] -> [B, T, width]."""
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # [B, heads, T, d]
+        every = bias.expand(len(q), *bias.shape)  # of four axes: else PyTorch takes its slow path
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=every)  # [B, heads, T, d]
         joined: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return joined
 
@@ -142,12 +152,20 @@ class MotionTransformer(nn.Module):
 
     def tokens(self, motion: Tensor, last: Tensor, audio: Tensor, conditions: Tensor, time: Tensor) -> Tensor:
         """motion, last [B, T, SIZE] normalised; audio [B, T, audio + 1]; conditions [B, T, CONDITIONS]; time [B, T]."""
-        angles = time[..., None] * torch.arange(1, 17, device=time.device) * (math.pi / 2)  # [B, T, 16]
-        waves = torch.cat([angles.sin(), angles.cos()], -1)  # [B, T, 32]
-        x: Tensor = self.motion_in(motion) + self.last_in(last) + self.audio_in(audio) + self.condition_in(conditions)
-        x = x + self.time_in(waves)  # [B, T, width]
+        x: Tensor = self.motion_in(motion) + self.scene(last, audio, conditions) + self.moment(time)
+        return x
+
+    def scene(self, last: Tensor, audio: Tensor, conditions: Tensor) -> Tensor:
+        """What a token says beside the motion and the flow time: [B, T, width]."""
+        x: Tensor = self.last_in(last) + self.audio_in(audio) + self.condition_in(conditions)
         place: Tensor = self.place.repeat(x.shape[1] // BLOCK, 1)
         return x + place
+
+    def moment(self, time: Tensor) -> Tensor:
+        """Flow times [...] -> [..., width]."""
+        angles = time[..., None] * torch.arange(1, 17, device=time.device) * (math.pi / 2)  # [..., 16]
+        moments: Tensor = self.time_in(torch.cat([angles.sin(), angles.cos()], -1))
+        return moments
 
     def base(self, last: Tensor, audio_mouth: Tensor, given: Tensor) -> Tensor:
         """What the network corrects: the encoder's mouth where sound is given, else the newest frame. [B, T, SIZE]."""
@@ -211,26 +229,36 @@ class MotionTransformer(nn.Module):
         seen = (torch.arange(length + BLOCK) >= (self.config.past - known) * BLOCK).expand(BLOCK, -1)
         return tuple(layer.attention.biases(distance, seen) for layer in self.stack)
 
-    def block(
-        self, motion: Tensor, time: float, audio: Tensor, audio_mouth: Tensor, conditions: Tensor, cache: Cache
-    ) -> tuple[Tensor, Cache]:
-        """[B, BLOCK, ...] of one block at flow time `time` -> predicted motion, and the cache with this block in it.
+    def enter(self, audio: Tensor, audio_mouth: Tensor, conditions: Tensor, cache: Cache) -> Entry:
+        """[B, BLOCK, ...] of the next block -> what all passes over it have in common."""
+        last = cache.last.expand(len(audio), BLOCK, SIZE)
+        return Entry(self.scene(last, audio, conditions), self.base(last, audio_mouth, audio[..., -1:]), cache)
 
-        Keep the second result only after a pass at time 1 with finished motion.
-        """
-        batch = motion.shape[0]
-        last = cache.last.expand(batch, BLOCK, SIZE)
-        times = torch.full((batch, BLOCK), time)
-        x = self.tokens(motion, last, audio, conditions, times)  # [B, BLOCK, width]
-        keys, values = [], []
-        for layer, bias, old_k, old_v in zip(self.stack, cache.biases, cache.keys, cache.values, strict=True):
+    def predict(self, motion: Tensor, moment: Tensor, entry: Entry) -> Tensor:
+        """Noisy [B, BLOCK, SIZE] at the flow time of `moment` [width] -> predicted motion [B, BLOCK, SIZE]."""
+        x = self.motion_in(motion) + entry.scene + moment
+        for index, layer in enumerate(self.stack):
             q, k, v = layer.attention.split(layer.norm1(x))
-            k, v = torch.cat([old_k, k], 2), torch.cat([old_v, v], 2)  # [B, heads, length + BLOCK, d]
-            keys.append(k[:, :, BLOCK:])
-            values.append(v[:, :, BLOCK:])
-            x = x + layer.attention.attend(q, k, v, bias)
-            x = layer.think(x)
-        said = self.base(last, audio_mouth, audio[..., -1:]) + self.out(self.norm(x))
+            x = self._attend(x, q, k, v, index, entry.cache)
+        said: Tensor = self.out(self.norm(x))
+        return entry.base + said
+
+    def remember(self, motion: Tensor, moment: Tensor, entry: Entry) -> Cache:
+        """Finished motion [B, BLOCK, SIZE], `moment` of time 1 -> the cache with this block in it."""
+        x, cache = self.motion_in(motion) + entry.scene + moment, entry.cache
+        keys, values = [], []
+        for index, layer in enumerate(self.stack):
+            q, k, v = layer.attention.split(layer.norm1(x))
+            keys.append(torch.cat([cache.keys[index][:, :, BLOCK:], k], 2))
+            values.append(torch.cat([cache.values[index][:, :, BLOCK:], v], 2))
+            if index + 1 < len(self.stack):  # nobody asks what the last layer makes of finished motion
+                x = self._attend(x, q, k, v, index, cache)
         known = min(cache.known + 1, self.config.past)
         biases = cache.biases if known == cache.known else self._biases(known)
-        return said, Cache(tuple(keys), tuple(values), biases, known, motion[:, -1:])
+        return Cache(tuple(keys), tuple(values), biases, known, motion[:, -1:])
+
+    def _attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, index: int, cache: Cache) -> Tensor:
+        """Layer `index` over the block and its past: [B, BLOCK, width]."""
+        layer = self.stack[index]
+        k, v = torch.cat([cache.keys[index], k], 2), torch.cat([cache.values[index], v], 2)  # [B, heads, length, d]
+        return layer.think(x + layer.attention.attend(q, k, v, cache.biases[index]))

@@ -22,6 +22,7 @@ from generator.framing import Framing
 from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
 from generator.motion_block import MotionBlock
 from generator.mouth_interior import draw_mouth
+from generator.mouth_refiner import MouthTouch
 from generator.paste_back import paste
 from generator.rig_fit import RigShape
 from generator.warp import invert_map, pixel_centres, sample_pixels
@@ -44,10 +45,11 @@ class Renderer:
         sprite_cm_per_px: float,
         networks: FaceNetworks | None,
         device: torch.device,
+        touch: MouthTouch | None = None,
     ) -> None:
         self._rig, self._sprites = rig, dict(sprites)
         self._sprite_cm_per_px = sprite_cm_per_px
-        self._networks = networks
+        self._networks, self._touch = networks, touch
         self.device = device
 
     @classmethod
@@ -65,8 +67,9 @@ class Renderer:
             raise GeneratorError(f"the checkpoint lacks render.{missing[0]}; build it with build_render_tensors")
         sprites = {name: tensors[f"render.{name}"] for name in SPRITES}
         scale = float(str(config.get("sprite_cm_per_px", 0.025)))
-        networks = FaceNetworks.from_tensors(tensors, torch.device(device))
-        return cls(RigShape.from_tensors(tensors), sprites, scale, networks, torch.device(device))
+        place = torch.device(device)
+        networks, touch = FaceNetworks.from_tensors(tensors, place), MouthTouch.from_tensors(tensors, place)
+        return cls(RigShape.from_tensors(tensors), sprites, scale, networks, place, touch)
 
     def encode(self, portrait: Tensor, framing: Framing | None = None) -> FaceState:
         """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, cut off, turned too far."""
@@ -110,6 +113,8 @@ class Renderer:
 
     def _complete(self, face: FaceState, moment: MotionBlock, motion: HeadMotion, warped: Warped) -> Tensor:
         """The warped portrait with what the networks add."""
+        if self._touch is not None:
+            self._touch.add(face, moment, motion, warped)
         if self._networks is None or face.codes is None:
             return warped.colours
         expression = moment.expression[0].to(self.device).clamp(0, 1)

@@ -36,6 +36,7 @@ from policy.seal import read_sealed_header, seal_weights
 from policy.site_policy import SiteLimits, SitePolicy
 from policy.state_folder import AuthorityRecord
 from policy.status_list import TokenStatus
+from policy.status_service import serve_status
 from policy.stream_release import LiveInput, StreamReceipt
 from policy.subject_device import Credential, SoftwareAuthenticator, SubjectDevice
 from policy.uses import ConsentUse
@@ -100,6 +101,7 @@ __all__ = [
     "script_digest",
     "seal_weights",
     "serve_broker",
+    "serve_status",
     "sha256_hex",
     "sign_request",
     "thumbprint",

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -33,7 +33,7 @@ from policy.consent_record import ConsentTerms, with_events
 from policy.consent_token import PURPOSES
 from policy.errors import StateError
 from policy.facts import GateIdentity
-from policy.gate import Gate, GateKeys
+from policy.gate import Gate, GateKeys, StatusSource
 from policy.grant import GrantClaims
 from policy.key_change import rotate_claim_key, rotate_kek
 from policy.key_ring import KEPT_AFTER_ROTATION, SIGNING_ROLES, KeyRing, Role
@@ -52,6 +52,7 @@ from policy.state_folder import (
     read_state,
     vault_of,
 )
+from policy.status_feed import StatusFeed, TrustedIssuer, feed_address, write_feed_address
 from policy.status_list import TokenStatus
 from policy.stores import GateStores
 from policy.subject_device import Credential, SubjectDevice
@@ -69,6 +70,9 @@ class EventReceipt:
     log_index: int
     entry_sha256: str
     log_proof: str
+
+
+CertificateChange = Literal["certificate.rotated", "certificate.installed", "certificate.revoked"]
 
 
 class Authority:
@@ -146,6 +150,8 @@ class Authority:
         self.stores.connection.close()
         if "broker" in self.__dict__:
             self.broker.close()
+        if isinstance(feed := self.__dict__.get("status_source"), StatusFeed):
+            feed.close()
 
     # Consents and accreditations
 
@@ -296,6 +302,13 @@ class Authority:
         self.key_ring = self.key_ring.revoked(role, kid, self.clock())
         return self._key_event("key.revoked", role, kid)
 
+    def certificate_event(self, event: CertificateChange, name: str, serial: int, reason: str = "") -> EventReceipt:
+        """Log that a certificate of this authority was rotated, installed or revoked; serial and reason are public."""
+        detail = {"certificate": name, "serial": f"{serial:x}", "reason": reason}
+        entry = self.stores.events.prepare(event, detail, now=self.clock(), public=detail)
+        index, proof = self.stores.events.append_proven(entry)
+        return EventReceipt(event, index, entry.sha256, proof)
+
     def _key_event(self, event: str, role: Role, kid: str = "") -> EventReceipt:
         entry = self.stores.events.prepare(event, {"role": role, "kid": kid}, now=self.clock())
         index, proof = self.stores.events.append_proven(entry)
@@ -305,7 +318,7 @@ class Authority:
 
     def gate(self, *, inspect: Callable[[bytes, bytes], MediaFacts] = inspect_media) -> Gate:
         """The gate of this folder."""
-        registry, accreditation = (self.key_ring.trusted(role, self._keys[role]) for role in KEPT_AFTER_ROTATION)
+        registry, accreditation = self._trusted_issuers()
         return Gate(
             identity=self.identity,
             keys=GateKeys(
@@ -315,10 +328,40 @@ class Authority:
             ),
             site=self.site,
             stores=self.stores,
-            status_source=lambda uri: self.registry.status_list(uri, self.clock()),
+            status_source=self.status_source,
             clock=self.clock,
             inspect=inspect,
         )
+
+    @cached_property
+    def status_source(self) -> StatusSource:
+        """The registry of this folder, or the one elsewhere that it subscribes to (`vasari registry subscribe`)."""
+        address = feed_address(self.folder)
+        if address is None:
+            return lambda uri: self.registry.status_list(uri, self.clock())
+        registry, accreditation = self._trusted_issuers()
+        issuers = {
+            self.registry.list_uri("consent"): TrustedIssuer(self.identity.registry_id, registry),
+            self.registry.list_uri("accreditation"): TrustedIssuer(self.identity.accreditation_id, accreditation),
+        }
+        return StatusFeed(address, issuers)
+
+    def status_lists(self) -> Mapping[str, str]:
+        """The signed lists as they stand now, by URI: what `vasari registry serve` hands to gates elsewhere."""
+        uris = (self.registry.list_uri("consent"), self.registry.list_uri("accreditation"))
+        return {uri: self.registry.status_list(uri, self.clock()) for uri in uris}
+
+    def subscribe(self, address: str | None) -> EventReceipt:
+        """Take status lists from a registry elsewhere, or (None) from this folder again; logged."""
+        write_feed_address(self.folder, address)
+        entry = self.stores.events.prepare("registry.subscribed", {"address": address}, now=self.clock())
+        index, proof = self.stores.events.append_proven(entry)
+        return EventReceipt("registry.subscribed", index, entry.sha256, proof)
+
+    def _trusted_issuers(self) -> tuple[Mapping[str, Ed25519PublicKey], Mapping[str, Ed25519PublicKey]]:
+        """Public keys of registry and accreditation, by `kid`."""
+        registry, accreditation = (self.key_ring.trusted(role, self._keys[role]) for role in KEPT_AFTER_ROTATION)
+        return registry, accreditation
 
     @cached_property
     def broker(self) -> ReleasesKeys:

@@ -95,7 +95,7 @@ class KeyBroker:
         clock: Clock,
     ) -> None:
         self._vault = vault
-        self._connection = open_database(ledger_path)
+        self._connection = open_database(ledger_path, any_thread=True)
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS grants (id TEXT PRIMARY KEY, released_at INTEGER NOT NULL) STRICT"
         )

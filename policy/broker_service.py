@@ -4,17 +4,23 @@
 
 `entry` and `wrapped` are base64url. Nothing in a request or an answer is secret: the content key is HPKE cipher text
 for the ephemeral key that the gate signed into the grant. On a Unix socket the kernel names the caller
-(SO_PEERCRED) and only the users given are served. One request at a time, small, with a time limit.
+(SO_PEERCRED) and only the users given are served, told before anything they send is read. Requests are small, a few
+at a time, each with one deadline until it is read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import socket
 import struct
+import threading
+import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -24,7 +30,9 @@ from policy.locked_memory import guard_process
 
 PATH = "/v1/content-key"
 MAX_REQUEST_BYTES = 256 * 1024
-TIMEOUT_S = 5.0
+READ_WITHIN_S = 5.0  # a whole request
+REFUSED_WITHIN_S = 0.2
+AT_ONCE = 32
 ANSWER_TIMEOUT_S = 20.0
 
 
@@ -59,7 +67,7 @@ class BrokerClient:
                 raise GrantError(f"the key broker refuses: {str(members.get('detail'))[:500]}")
             return b64url_decode(str(members["wrapped"]))
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-            raise GrantError(f"the key broker at {self._address} can't be asked: {error!r:.300}") from error
+            raise GrantError(f"the key broker at {self._address} can't be asked: {_reason(error)}") from error
         finally:
             connection.close()
 
@@ -67,35 +75,79 @@ class BrokerClient:
         """Nothing stays open between two requests."""
 
 
-def serve_broker(broker: ReleasesKeys, address: str, *, users: frozenset[int] = frozenset()) -> None:
-    """Serve until the process is ended. `users`: ids that may ask over a Unix socket, besides the broker's own."""
+def serve_broker(
+    broker: ReleasesKeys, address: str, *, users: frozenset[int] = frozenset(), ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until the process is ended. `users`: ids that may ask over a Unix socket, besides the broker's own.
+
+    `ready` is called when it listens. Raises PolicyError where it can't listen.
+    """
     guard_process()
     with make_server(broker, address, users=users) as server:
+        ready()
         server.serve_forever()
 
 
 def make_server(broker: ReleasesKeys, address: str, *, users: frozenset[int] = frozenset()) -> HTTPServer:
     """The listening server; a socket file has mode 0666 and the kernel's word on who asks."""
     kind, place = _parse_address(address)
-    if kind == "unix":
-        return _UnixServer(Path(place), _handler(broker, users | {os.geteuid()}))
-    host, _, port = place.rpartition(":")
-    return HTTPServer((host.strip("[]"), int(port)), _handler(broker, None))
+    if kind == "https":
+        raise PolicyError(
+            f"{address}: a broker speaks plain HTTP; let a proxy end TLS before it, and listen on http://"
+        )
+    try:
+        if kind == "unix":
+            return _UnixServer(Path(place), broker, users | {os.geteuid()})
+        host, _, port = place.rpartition(":")
+        return _Server((host.strip("[]"), int(port)), broker, None)
+    except (OSError, OverflowError) as error:
+        raise PolicyError(f"{address}: the broker can't listen there ({error})") from error
 
 
-class _UnixServer(HTTPServer):
+class _Server(ThreadingMixIn, HTTPServer):
+    """Up to `AT_ONCE` callers at a time, and as many strangers; more are hung up on."""
+
+    daemon_threads = True
+
+    def __init__(self, address: Any, broker: ReleasesKeys, users: frozenset[int] | None) -> None:
+        self._users = users
+        self._for_callers, self._for_strangers = (threading.BoundedSemaphore(AT_ONCE) for _ in range(2))
+        super().__init__(address, _handler(broker, users))
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for the caller, where one is free."""
+        if self._places_of(request).acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Frees the thread's place afterwards."""
+        places = self._places_of(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            places.release()
+
+    def _places_of(self, request: socket.socket) -> threading.BoundedSemaphore:
+        """Strangers take no caller's place."""
+        known = self._users is None or _peer_user(request) in self._users
+        return self._for_callers if known else self._for_strangers
+
+
+class _UnixServer(_Server):
     """HTTP on a Unix socket; takes the place of a socket that nobody listens on any more."""
 
     address_family = socket.AF_UNIX
 
-    def __init__(self, path: Path, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, path: Path, broker: ReleasesKeys, users: frozenset[int]) -> None:
         if path.is_socket():
             with socket.socket(socket.AF_UNIX) as probe:
                 if probe.connect_ex(str(path)) == 0:
                     raise PolicyError(f"{path}: a broker listens there already")
             path.unlink()
         self._path = path
-        super().__init__(str(path), handler)  # type: ignore[arg-type]  # typed for host and port only
+        super().__init__(str(path), broker, users)
 
     def server_bind(self) -> None:
         """Bind; who may ask is the kernel's word, not the file mode's."""
@@ -110,9 +162,23 @@ class _UnixServer(HTTPServer):
 
 
 def _handler(broker: ReleasesKeys, users: frozenset[int] | None) -> type[BaseHTTPRequestHandler]:
+    one_release = threading.Lock()
+
     class Handler(BaseHTTPRequestHandler):
-        timeout = TIMEOUT_S
+        timeout = READ_WITHIN_S
         server_version, sys_version = "vasari-broker", ""
+
+        def handle(self) -> None:
+            """Strangers are refused unread; everybody else has `READ_WITHIN_S` to say what they want."""
+            if users is not None and (asking := _peer_user(self.connection)) not in users:
+                _refuse(self.connection, asking)
+                return
+            self._deadline = threading.Timer(READ_WITHIN_S, self.connection.shutdown, [socket.SHUT_RD])
+            self._deadline.start()
+            try:
+                super().handle()
+            finally:
+                self._deadline.cancel()
 
         def do_POST(self) -> None:
             status, members = self._answer()
@@ -124,8 +190,6 @@ def _handler(broker: ReleasesKeys, users: frozenset[int] | None) -> type[BaseHTT
             self.wfile.write(body)
 
         def _answer(self) -> tuple[int, dict[str, Any]]:
-            if users is not None and (asking := _peer_user(self.connection)) not in users:
-                return 403, {"title": "Not allowed", "detail": f"user {asking} may not ask this broker"}
             length = self.headers.get("Content-Length", "")
             if self.path != PATH:
                 return 404, {"title": "Not found", "detail": f"only {PATH} is served"}
@@ -133,7 +197,9 @@ def _handler(broker: ReleasesKeys, users: frozenset[int] | None) -> type[BaseHTT
                 return 413, {"title": "Too large", "detail": f"expected a length of at most {MAX_REQUEST_BYTES}"}
             try:
                 grant, entry, proof = _read_request(self.rfile.read(int(length)))
-                return 200, {"wrapped": b64url(broker.release_key(grant, entry, proof))}
+                self._deadline.cancel()
+                with one_release:
+                    return 200, {"wrapped": b64url(broker.release_key(grant, entry, proof))}
             except GrantError as error:
                 return 403, {"title": "Refused", "detail": str(error)}
             except KeyFileError as error:
@@ -156,6 +222,21 @@ def _read_request(body: bytes) -> tuple[str, bytes, str]:
     return members["grant"], b64url_decode(members["entry"]), members["log_proof"]
 
 
+def _refuse(connection: socket.socket, user: int) -> None:
+    """Say why and go; what comes meanwhile is dropped, since a connection closed over it would lose the answer."""
+    body = canonical_json({"title": "Not allowed", "detail": f"user {user} may not ask this broker"})
+    head = f"HTTP/1.0 403 Forbidden\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
+    until = time.monotonic() + REFUSED_WITHIN_S
+    with contextlib.suppress(OSError):
+        connection.settimeout(REFUSED_WITHIN_S)
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        while (left := until - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(MAX_REQUEST_BYTES):
+                return
+
+
 def _peer_user(connection: socket.socket) -> int:
     """User id of the process at the other end of a Unix socket, as the kernel knows it."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -170,6 +251,10 @@ def _parse_address(address: str) -> tuple[str, str]:
     if kind in ("http", "https") and parts.hostname and parts.port and not parts.path.strip("/"):
         return kind, f"[{parts.hostname}]:{parts.port}"
     raise PolicyError(f"{address!r:.200}: expected unix:/PATH, http://HOST:PORT or https://HOST:PORT")
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or str(error)[:300] or type(error).__name__)
 
 
 def _connect(address: str) -> http.client.HTTPConnection:

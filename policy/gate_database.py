@@ -11,10 +11,13 @@ from pathlib import Path
 BUSY_TIMEOUT_S = 10.0
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open or create, mode 0600, write-ahead log, every commit on the disk before it returns."""
+def open_database(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
+    """Open or create, mode 0600, write-ahead log, every commit on the disk before it returns.
+
+    `any_thread`: for whoever lets one thread at a time use it, but not always the same.
+    """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=not any_thread)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")

@@ -49,8 +49,9 @@ def write_secret(path: Path, data: bytes, *, overwrite: bool = False) -> None:
 def read_secret(path: Path) -> bytes:
     """Read a secret file; raises KeyFileError when it is missing or other users can read it."""
     try:
-        mode = path.stat().st_mode
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # of what is read, whatever the name means by now
+            data = file.read()
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read ({error.strerror})") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):

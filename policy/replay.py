@@ -90,9 +90,9 @@ def run_cases(cases: bytes, *, site: SitePolicy) -> tuple[CaseResult, ...]:
         listed = strict_json_object(cases)["cases"]
         if not isinstance(listed, list) or not listed:
             raise ValueError("no cases")
-        return tuple(_run_case(case, site) for case in listed)
     except (ValueError, KeyError, TypeError) as error:
-        raise PolicyError(f"the cases are not as expected: {error!r:.200}") from error
+        raise PolicyError(f'expected JSON of the form {{"cases": [...]}} with at least one case ({error})') from error
+    return tuple(_run_case(number, case, site) for number, case in enumerate(listed, start=1))
 
 
 def read_cases(path: Path) -> bytes:
@@ -101,13 +101,18 @@ def read_cases(path: Path) -> bytes:
         return file.read(MAX_CASES_BYTES + 1)
 
 
-def _run_case(case: dict[str, Any], site: SitePolicy) -> CaseResult:
-    if unknown := set(case) - {"name", "facts", "expect"}:
-        raise ValueError(f"unknown members {sorted(unknown)}")
+def _run_case(number: int, case: Any, site: SitePolicy) -> CaseResult:
+    if not isinstance(case, dict) or set(case) != {"name", "facts", "expect"}:
+        raise PolicyError(f"case {number}: expected an object with exactly name, facts and expect")
     name, expected = case["name"], case["expect"]
     if not isinstance(name, str) or not _strings(expected):
-        raise ValueError("name is a text and expect a list of rule ids")
-    facts = facts_of(case["facts"])
+        raise PolicyError(f"case {number}: name is a text and expect a list of rule ids")
+    try:
+        facts = facts_of(case["facts"])
+    except (PolicyError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PolicyError(
+            f"case {number} ({name[:80]!r}): its facts are not those of a decision record ({error})"
+        ) from error
     denials = evaluate(facts if facts.site is not None else replace(facts, site=site))
     return CaseResult(name, tuple(expected), tuple(denial.rule_id for denial in denials))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -14,8 +15,8 @@ def read_private_file(path: Path) -> bytes:
     """The content; raises KeySourceError when it is missing, too large, or open to other users."""
     try:
         with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             data = file.read(MAX_BYTES + 1)
-        mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise KeySourceError(f"{path}: cannot be read ({error.strerror})") from error
     if mode & 0o077:

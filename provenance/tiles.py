@@ -39,12 +39,14 @@ def tiles_of(size: int) -> Iterator[tuple[int, int, int]]:
             yield level, count // TILE_WIDTH, count % TILE_WIDTH
 
 
-def export_tiles(log: TransparencyLog, folder: Path) -> Checkpoint:
+def export_tiles(log: TransparencyLog, folder: Path, note: str | None = None) -> Checkpoint:
     """Write checkpoint, hash tiles and entry bundles of everything signed; the checkpoint last.
 
     Run again after appending: full tiles that are there stay as they are. Returns the checkpoint that was written.
+    `note`: an earlier checkpoint, such as a cosigned one, instead of one over all entries; raises ProofError for a
+    checkpoint of another log.
     """
-    note = log.checkpoint()
+    note = log.checkpoint() if note is None else log.require_own(note)
     size = int(note.split("\n", 2)[1])
     for level, index, width in tiles_of(size):
         path = _path(folder, f"tile/{level}", index, width)

@@ -17,7 +17,7 @@ from typing import TextIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from provenance.checkpoint import Checkpoint, sign_checkpoint, size_of
+from provenance.checkpoint import Checkpoint, sign_checkpoint, size_of, verify_checkpoint
 from provenance.database import Place, Schema, open_store
 from provenance.entry_bundle import TILE_WIDTH, pack_bundle, unpack_bundle
 from provenance.errors import LogError, ProofError
@@ -244,9 +244,22 @@ class TransparencyLog:
         with self._lock:
             return _proof_of(self.entry(index), index, note, self._nodes())
 
-    def export(self, sink: TextIO) -> int:
-        """Write JSON lines: a header, every entry as base64, the checkpoint; return the number of entries."""
-        note = self.checkpoint()
+    def require_own(self, note: str) -> str:
+        """`note`, a checkpoint of this log with whatever cosignatures it got; ProofError for any other."""
+        key = self.public_key
+        if key is None:
+            raise LogError(f"{self._path}: opened without its key, it can't tell its own checkpoints")
+        stated = verify_checkpoint(note, origin=self._origin, public_key=key)
+        if stated.size > self.size or self.root(stated.size) != stated.root:
+            raise ProofError(f"the checkpoint over {stated.size} entries is not of this log's entries")
+        return note
+
+    def export(self, sink: TextIO, note: str | None = None) -> int:
+        """Write JSON lines: a header, every entry as base64, the checkpoint; return the number of entries.
+
+        `note`: an earlier checkpoint, such as a cosigned one, instead of one over all entries; see `require_own`.
+        """
+        note = self.checkpoint() if note is None else self.require_own(note)
         size = size_of(note)
         sink.write(json.dumps({"origin": self._origin, "size": size}) + "\n")
         for index, entry in enumerate(self.entries(0, size)):

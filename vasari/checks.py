@@ -220,8 +220,8 @@ def _made_from(evidence: Evidence) -> Check:
     signed = {"portrait": credentials.portrait_sha256, "recording": credentials.audio_sha256}
     wrong = [name for name, digest in given.items() if signed[name] != digest]
     if wrong:
-        return row("failed", f"The {' and the '.join(wrong)} at hand is not what the release names by its SHA-256.")
-    return row("passed", f"The {' and the '.join(given)} at hand has the SHA-256 that the release names.")
+        return row("failed", f"Not what the release names by its SHA-256: the {' and the '.join(wrong)} at hand.")
+    return row("passed", f"The release names the SHA-256 of the {' and the '.join(given)} at hand.")
 
 
 def _content(evidence: Evidence) -> Check:

@@ -291,8 +291,8 @@ def main():
     given = parser.parse_args()
     try:
         given.run(given)
-    except (OSError, ValueError, AttributeError) as fault:
-        sys.exit(f"does not hold: {fault}")
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as fault:
+        sys.exit(f"does not hold: {fault or type(fault).__name__}")
 
 
 if __name__ == "__main__":

@@ -47,10 +47,9 @@ def stream(flow: MotionTransformer, clip: dict[str, Tensor]) -> Tensor:
     cache, out = flow.start(), []
     for block in range(FRAMES // BLOCK):
         at = slice(block * BLOCK, (block + 1) * BLOCK)
-        rest = (clip["audio"][:, at], clip["audio_mouth"][:, at], clip["conditions"][:, at], cache)
-        said, _ = flow.block(clip["noisy"][:, at], float(clip["time"][0, at.start]), *rest)
-        _, cache = flow.block(clip["clean"][:, at], 1.0, *rest)
-        out.append(said)
+        entry = flow.enter(clip["audio"][:, at], clip["audio_mouth"][:, at], clip["conditions"][:, at], cache)
+        out.append(flow.predict(clip["noisy"][:, at], flow.moment(clip["time"][0, at.start]), entry))
+        cache = flow.remember(clip["clean"][:, at], flow.moment(torch.tensor(1.0)), entry)
     return torch.cat(out, 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -14,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from policy import GrantError, StateError, open_broker, serve_broker
+from policy import GrantError, PolicyError, StateError, open_broker, serve_broker
 from policy.broker import WorkerKey
-from policy.broker_service import BrokerClient
+from policy.broker_service import READ_WITHIN_S, BrokerClient, make_server
 from policy.clock import utc_now
 from policy.seal import open_sealed
 from tests.policy.child_process import PROCESSES
@@ -104,6 +105,10 @@ def test_user_who_is_not_named_gets_nothing(simulator: GateSimulator, tmp_path: 
             decision = simulator.decide(simulator.request())
             with pytest.raises(GrantError, match="user 0 may not ask"):
                 BrokerClient(f"unix:{base}/s").release_key(decision.grant, decision.entry, decision.log_proof)
+            with socket.socket(socket.AF_UNIX) as idle:  # hung up on, not listened to
+                idle.connect(f"{base}/s")
+                idle.settimeout(3)
+                assert idle.recv(4096).startswith(b"HTTP/1.0 403 ")
     finally:
         shutil.rmtree(base)
 
@@ -125,6 +130,34 @@ def test_broker_over_http_answers_with_sentences(simulator: GateSimulator, tmp_p
             ("/v1/content-key", b" " * (256 * 1024 + 1), 413),
         ):
             assert _post(address, path, body) == status
+
+
+def test_slow_callers_hold_nobody_up_and_are_cut_off(simulator: GateSimulator, tmp_path: Path) -> None:
+    port = _free_port()
+    address = f"http://127.0.0.1:{port}"
+    with (
+        broker_process(simulator, tmp_path / "broker", address, users=frozenset()),
+        socket.create_connection(("127.0.0.1", port)) as slow,
+    ):
+        slow.sendall(b"POST /v1/content-key HTTP/1.1\r\nX: ")
+        assert _post(address, "/etc/passwd", b"{}") == 404
+        begun = time.monotonic()
+        slow.settimeout(1)
+        with contextlib.suppress(OSError):
+            while time.monotonic() - begun < READ_WITHIN_S + 10:  # a byte a second, for ever
+                slow.sendall(b"y")
+                with contextlib.suppress(TimeoutError):
+                    if not slow.recv(4096):
+                        break
+        assert time.monotonic() - begun < READ_WITHIN_S + 8
+
+
+def test_broker_does_not_pretend_to_speak_tls(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="plain HTTP"):
+        make_server(None, "https://127.0.0.1:4433")  # type: ignore[arg-type]
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(PolicyError, match="can't listen there"):
+        make_server(None, f"unix:{tmp_path}/file")  # type: ignore[arg-type]
 
 
 def test_missing_broker_is_an_error_and_the_use_is_not_lost(simulator: GateSimulator, tmp_path: Path) -> None:

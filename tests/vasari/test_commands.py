@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from policy import MAX_PORTRAIT_BYTES
 from tests.vasari.conftest import Lab
 from vasari.cli.demo import PORTRAIT
 from vasari.cli.session import Exit
@@ -38,7 +39,7 @@ def test_an_organisation_is_named_in_plain_text(lab: Lab, tmp_path: Path, name: 
 
 def test_the_public_folder_holds_no_secret(lab: Lab) -> None:
     files = list((lab.state / "public").iterdir())
-    assert {file.name for file in files} == {"claim-root.pem", "time-root.pem", "log.vkey"}
+    assert {file.name for file in files} == {"claim-root.pem", "time-root.pem", "log.vkey", "revoked.crl.pem"}
     assert not any("PRIVATE" in file.read_text() for file in files)
 
 
@@ -167,8 +168,10 @@ def test_a_token_nested_beyond_all_measure_is_refused_and_logged(lab: Lab, tmp_p
     assert lab.run("consent", "show", bomb).exit_code == Exit.VERIFICATION_FAILED
 
 
-def test_an_endless_portrait_is_refused_like_any_too_large_one(lab: Lab, tmp_path: Path) -> None:
-    result = lab.generate(tmp_path / "clip.mp4", lab.issue("endless.jwt"), "--portrait", "/dev/zero", "--json")
+def test_a_too_large_portrait_is_refused(lab: Lab, tmp_path: Path) -> None:
+    with (tmp_path / "large.png").open("wb") as file:
+        file.truncate(MAX_PORTRAIT_BYTES + 1)
+    result = lab.generate(tmp_path / "c.mp4", lab.issue("l.jwt"), "--portrait", tmp_path / "large.png", "--json")
     assert result.exit_code == Exit.REFUSED
     assert "portrait.unreadable" in {reason["rule"] for reason in json.loads(result.stdout)["denials"]}
 
@@ -181,8 +184,24 @@ def test_receipt_and_report_never_replace_a_key_or_the_clip(lab: Lab, tmp_path: 
     assert key.read_bytes() == before
     assert lab.json("log", "show")["size"] == size
     clip.write_bytes(b"a clip")
-    assert lab.run("verify", clip, "--report", clip).exit_code == Exit.USAGE
+    (tmp_path / "page.html").write_text("kept")
+    (tmp_path / "z.json").write_text("kept")
+    for report in (clip, key, tmp_path / "page.html", tmp_path / "z.html", tmp_path / "note.note"):
+        assert lab.run("verify", clip, "--report", report).exit_code == Exit.USAGE
+    portrait = tmp_path / "portrait.html"
+    portrait.write_text("kept")
+    over = ("--report", portrait, "--portrait", portrait, "--overwrite")
+    assert "made from" in lab.run("verify", clip, *over).stderr
     assert clip.read_bytes() == b"a clip"
+    assert {path.read_text() for path in (portrait, tmp_path / "page.html", tmp_path / "z.json")} == {"kept"}
+
+
+def test_a_receipt_that_cannot_be_written_is_told_before_the_use_is_spent(lab: Lab, tmp_path: Path) -> None:
+    consent, size = lab.issue("nowhere.jwt"), lab.json("log", "show")["size"]
+    (tmp_path / "file").write_text("no folder")
+    result = lab.generate(tmp_path / "clip.mp4", consent, "--receipt", tmp_path / "file" / "receipt.json")
+    assert (result.exit_code, "receipt.json: can't be written" in result.stderr) == (Exit.USAGE, True)
+    assert lab.json("log", "show")["size"] == size
 
 
 def test_what_is_no_regular_file_is_never_waited_for(lab: Lab, tmp_path: Path) -> None:
@@ -190,6 +209,18 @@ def test_what_is_no_regular_file_is_never_waited_for(lab: Lab, tmp_path: Path) -
     os.mkfifo(pipe)
     assert lab.run("verify", pipe).exit_code == Exit.BAD_MEDIA
     assert lab.run("scan", pipe).exit_code == Exit.BAD_MEDIA
+    os.mkfifo(tmp_path / "gaze.csv")
+    consent = lab.issue("pipes.jwt")
+    for option, path in (("portrait", pipe), ("audio", pipe), ("consent", pipe), ("gaze", tmp_path / "gaze.csv")):
+        result = lab.generate(tmp_path / "out.mp4", consent, f"--{option}", path)
+        assert (result.exit_code, "regular file" in result.stderr) == (Exit.USAGE, True)
+    assert lab.run("verify", pipe, "--portrait", "/dev/zero").exit_code == Exit.USAGE
+
+
+def test_a_name_with_control_characters_is_accredited_to_nobody(lab: Lab, tmp_path: Path) -> None:
+    key, out = tmp_path / "key.pem", tmp_path / "token.jwt"
+    assert lab.run("accredit", "--name", "a\x1b[31mX", "--key", key, "--out", out).exit_code == Exit.USAGE
+    assert not out.exists()
 
 
 def test_a_consent_without_uses_has_an_empty_list(lab: Lab) -> None:

@@ -55,6 +55,8 @@ def test_emotions_and_numbers_over_time(tmp_path: Path) -> None:
         (HEADER + "0,0,0\n1,31,0\n", "line 3: expected yaw_deg to be a number from -30 to 30, but '31' came"),
         (HEADER + "0,nan,0\n", "line 2: expected yaw_deg"),
         (HEADER + "0,,0\n", "line 2: expected yaw_deg"),
+        (HEADER + "0,1_0,0\n", "line 2: expected yaw_deg"),
+        (HEADER + "0,\u0663,0\n", "line 2: expected yaw_deg"),
         (HEADER + "0,0,inf\n", "line 2: expected pitch_deg"),
         (HEADER + "1,0,0\n1,0,0\n", "line 3: expected a time after 1 s"),
         (HEADER + "2,0,0\n1,0,0\n", "line 3: expected a time after 2 s"),

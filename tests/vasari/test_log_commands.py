@@ -53,12 +53,19 @@ def test_a_log_is_verified_with_nothing_but_files(laboratory: Lab, tmp_path: Pat
     )
     assert laboratory.run("log", "request", "--out", tmp_path / "request").exit_code == 0
     made = stranger.json("log", "cosign", tmp_path / "request", *witness, "--out", cosign)
-    (tmp_path / "w.vkey").write_text(made["witness"])
+    assert made["witness_key"] == str(tmp_path / "w.vkey")
     without = stranger.run("log", "verify", tmp_path / "tiles", "--key", key, "--witness", tmp_path / "w.vkey")
     assert (without.exit_code, "not cosigned" in without.stderr) == (Exit.VERIFICATION_FAILED, True)
-    (tmp_path / "tiles" / "checkpoint").write_bytes(cosign.read_bytes())
-    found = stranger.json("log", "verify", tmp_path / "tiles", "--key", key, "--witness", tmp_path / "w.vkey")
-    assert list(found["witnesses"]) == ["w.example.org"]
+    grow(laboratory, "meanwhile")
+    for command, out in (("export", tmp_path / "cosigned.jsonl"), ("tiles", tmp_path / "cosigned")):
+        assert laboratory.run("log", command, "--out", out, "--checkpoint", cosign).exit_code == 0
+        found = stranger.json("log", "verify", out, "--key", key, "--witness", tmp_path / "w.vkey")
+        assert list(found["witnesses"]) == ["w.example.org"]
+    foreign = laboratory.run("log", "export", "--out", tmp_path / "no.jsonl", "--checkpoint", tmp_path / "request")
+    assert (foreign.exit_code, "request" in foreign.stderr) == (Exit.VERIFICATION_FAILED, True)
+    assert not (tmp_path / "no.jsonl").exists()
+    broken = stranger.run("log", "verify", tmp_path / "log.jsonl", "--key", key, "--since", tmp_path / "request")
+    assert "request: this is no checkpoint of the log" in broken.stderr
     again = stranger.run("log", "cosign", tmp_path / "request", *witness, "--out", cosign)
     assert (again.exit_code, "saw" in again.stderr) == (Exit.VERIFICATION_FAILED, True)
 

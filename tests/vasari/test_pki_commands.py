@@ -48,6 +48,8 @@ def test_revoking_and_rotating_reach_the_public_folder(laboratory: Lab) -> None:
     rotated = laboratory.json("pki", "rotate")
     assert rotated["serial"] not in {row["serial"] for row in before}
     assert laboratory.run("pki", "show").exit_code == Exit.OK
+    logged = [(one["event"], one["serial"]) for one in laboratory.json("log", "show", "--last", 2)["entries"]]
+    assert logged == [("certificate.revoked", revoked["serial"]), ("certificate.rotated", rotated["serial"])]
     public = read_anchors(laboratory.state / "public")
     assert public == TrustAnchors.from_folder(laboratory.state / "pki")
     assert public.crl_pem.count("BEGIN X509 CRL") == 3

@@ -12,6 +12,7 @@ import pytest
 from media import probe
 from provenance import read_stored_manifest
 from tests.vasari.conftest import Lab
+from vasari.cli.demo import PORTRAIT
 from vasari.cli.session import Exit
 from vasari.cli.verify import EXITS
 from vasari.verdict import State
@@ -65,12 +66,17 @@ def test_the_manifest_of_a_stripped_copy_is_recovered_whole(lab: Lab, altered: A
     assert facts.manifest_id == int(json.loads((lab.folder / "receipt.json").read_text())["manifest_id"], 16)
 
 
-def test_a_signed_report_is_made_again_byte_for_byte(lab: Lab, altered: Alter, tmp_path: Path) -> None:
-    clip, page = altered("stripped"), tmp_path / "report.html"
-    lab.run("verify", clip, "--report", page, "--sign", tmp_path / "auditor.pem")
-    check = ("report", "check", page, "--key", tmp_path / "report.vkey", "--clip", clip, "--again")
-    result = lab.run(*check)
+def test_a_signed_report_is_made_again_byte_for_byte(lab: Lab, release: Path, tmp_path: Path) -> None:
+    page, made_from = tmp_path / "report.html", ("--portrait", PORTRAIT, "--audio", lab.folder / "voice.wav")
+    trust = ("--trust", lab.state / "public")
+    first = lab.run("verify", release, "--report", page, "--sign", tmp_path / "auditor.pem", *made_from, *trust)
+    assert first.exit_code == Exit.OK, first.stderr
+    check = ("report", "check", page, "--key", tmp_path / "report.vkey", "--clip", release, "--again", *trust)
+    result = lab.run(*check, *made_from)
     assert result.exit_code == Exit.OK, result.stderr
+    assert lab.run(*check).exit_code == Exit.VERIFICATION_FAILED
+    assert "ending in .html" in lab.run("report", "check", page.with_suffix(".note"), *check[3:]).stderr
+    assert "auditor.pem" in lab.run("report", "check", page, "--key", tmp_path / "auditor.pem").stderr
 
 
 @pytest.mark.parametrize("how", ["tampered", "renamed"])

@@ -16,6 +16,7 @@ from vasari.cli.log import log
 from vasari.cli.mark import mark
 from vasari.cli.pki import pki
 from vasari.cli.policy import policy
+from vasari.cli.registry import registry
 from vasari.cli.report import report
 from vasari.cli.scan import scan
 from vasari.cli.seal import seal
@@ -43,7 +44,7 @@ def cli() -> None:
 
 for command in (
     init, consent, accredit, generate, verify, scan, mark, report, log, policy, pki, key, broker,
-    serve, client, seal, demo,
+    registry,    serve, client, seal, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -10,6 +10,7 @@ from vasari.cli.consent_terms import id_from
 from vasari.cli.purposes import purpose_option
 from vasari.cli.session import CommandError, Session, styled, table, with_session
 from vasari.cli.whole_file import write_text
+from vasari.plain_text import printable
 
 
 @click.group(invoke_without_command=True, short_help="Accredit a researcher, or end their accreditation.")
@@ -36,6 +37,8 @@ def accredit(
         return
     if name is None or key is None or out is None:
         raise CommandError("give --name, --key and --out; see `vasari accredit --help`")
+    if not name.strip() or printable(name) != name:
+        raise CommandError(f"--name {printable(name, 80)!r}: expected a name on one line of plain text")
     made = accredit_researcher(session.state, name=name, key=key, purposes=purpose, days=days, out=out)
     rows = made | {
         "purposes": ", ".join(made["purposes"]),

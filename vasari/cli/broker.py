@@ -60,8 +60,9 @@ def serve(session: Session, folder: Path, address: str, names: tuple[str, ...]) 
     except KeyError as error:
         raise CommandError(f"there is no user of that name: {error}") from error
     opened = open_broker(folder, utc_now)
-    session.note(f"key broker at {address}; stop with Ctrl-C")
     try:
-        serve_broker(opened, address, users=users)
+        serve_broker(
+            opened, address, users=users, ready=lambda: session.note(f"key broker at {address}; stop with Ctrl-C")
+        )
     finally:
         opened.close()

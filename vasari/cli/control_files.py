@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ MAX_KEYS = 4096
 TIME = "time_s"
 LATEST_S = 86_400.0
 SUFFIXES = (".csv", ".json")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 Limits = tuple[float, float]
 
@@ -42,6 +44,8 @@ def read_rows(path: Path, columns: Mapping[str, Limits | Sequence[str]]) -> tupl
 
     Raises CommandError naming file, line (or entry), what was expected and what came.
     """
+    if path.exists() and not path.is_file():
+        raise CommandError(f"{path}: expected a regular file")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -131,6 +135,8 @@ def _number(place: str, name: str, cell: Any, limits: Limits) -> float:
     low, high = limits
     expected = f"{place}: expected {name} to be a number from {low:g} to {high:g}"
     if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+        raise CommandError(f"{expected}, but {cell!r:.40} came")
+    if isinstance(cell, str) and not _NUMBER.fullmatch(cell.strip()):
         raise CommandError(f"{expected}, but {cell!r:.40} came")
     try:
         value = float(cell)

@@ -11,15 +11,15 @@ import click
 
 from vasari.cli.consent_terms import read_script
 from vasari.cli.control_options import Emotion, Gaze, Number, control_options
-from vasari.cli.session import FILE, CommandError, Session, progress, styled, table, with_session
+from vasari.cli.session import FILE, CommandError, RegularFile, Session, progress, styled, table, with_session
 from vasari.cli.token_file import only_purpose, read_token
-from vasari.cli.whole_file import write_text
+from vasari.cli.whole_file import require_writable, write_text
 
 if TYPE_CHECKING:
     from policy import GenerationRequest, ReleasePipeline
 
 STDIN = "-"
-SOUND = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+SOUND = RegularFile(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 FRAMES = ("square", "portrait")
 SHOULDERS = ("still", "follow")
 FRAME_HELP = "512x512 around the head, or the whole picture (longer side at most 1280 px)."
@@ -157,6 +157,8 @@ def generate(
     taken = [path.resolve() for path in (out, plot) if path is not None]
     if receipt is not None and (receipt.resolve() in taken or (receipt.exists() and not overwrite)):
         raise CommandError(f"{receipt}: the receipt needs a name of its own that is not taken yet, or --overwrite")
+    if receipt is not None:
+        require_writable(receipt)  # now: once the clip is made, the use is spent
     released = release_to(
         session,
         target,
@@ -171,9 +173,9 @@ def generate(
         script=script,
         language=language,
     )
+    session.result(released, receipt_lines(released))
     if receipt is not None:
         write_text(receipt, json.dumps(released, indent=1) + "\n")
-    session.result(released, receipt_lines(released))
 
 
 def release_to(

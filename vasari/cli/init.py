@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vasari.cli.public_folder import CLAIM_ROOT, LOG_KEY, TIME_ROOT
+from vasari.cli.public_folder import LOG_KEY, publish_certificates
 from vasari.cli.session import FILE, CommandError, Session, table, with_session
 from vasari.cli.whole_file import write_text
 from vasari.plain_text import printable
@@ -25,7 +25,7 @@ def init(session: Session, organisation: str, weights: Path | None, release_key:
     """Make a local authority: keys, certificates, watermark key, transparency log.
 
     The state folder gets mode 0700 and is never overwritten. Its `public` folder holds what verifiers need (root
-    certificates and the log's public key) and may be handed to anyone.
+    certificates, revocation lists and the log's public key) and may be handed to anyone.
 
     \b
     Example:
@@ -45,7 +45,7 @@ def create_authority(
 ) -> dict[str, Any]:
     """Make the authority in `folder` and its public folder; what was made, for people and JSON."""
     from policy import Authority, SitePolicy
-    from provenance import format_log_key
+    from provenance import format_log_key, renew_revocation_lists
 
     if (weights is None) != (release_key is None):
         raise CommandError("--weights and --release-key belong together: give both or neither")
@@ -61,9 +61,8 @@ def create_authority(
 
     with create() as authority:
         public = folder / "public"
-        anchors = authority.trust_anchors
-        write_text(public / CLAIM_ROOT, anchors.manifest_pem)
-        write_text(public / TIME_ROOT, anchors.tsa_pem)
+        renew_revocation_lists(folder / "pki", now=datetime.now(UTC))
+        publish_certificates(folder)
         write_text(public / LOG_KEY, format_log_key(authority.log.origin, authority.log_public_key) + "\n")
         return {
             "state": str(folder),

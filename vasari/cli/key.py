@@ -32,6 +32,7 @@ def show(session: Session) -> None:
       vasari key show
     """
     from policy import Authority, public_jwk, thumbprint
+    from policy.broker_folder import broker_address
 
     with Authority.open(session.state) as authority:
         ring = authority.key_ring
@@ -47,6 +48,7 @@ def show(session: Session) -> None:
                 ],
             }
             for role in ROLES
+            if not (role == "kek" and broker_address(session.state))  # after a split it is the broker's alone
         ]
     lines = []
     for row in rows:

@@ -15,7 +15,12 @@ from vasari.plain_text import printable
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from provenance import Checkpoint
+
 MOST_SHOWN = 20
+cosigned_option = click.option(
+    "--checkpoint", type=FILE, help="End at this checkpoint, such as one that a witness cosigned (`vasari log cosign`)."
+)
 
 
 @click.group()
@@ -106,27 +111,33 @@ def check(session: Session, proof: Path, entry: Path, key: Path) -> None:
 
 @log.command(short_help="Write the whole log into a file.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="JSON lines; made new.")
+@cosigned_option
 @with_session
-def export(session: Session, out: Path) -> None:
+def export(session: Session, out: Path, checkpoint: Path | None) -> None:
     """Write every entry and a signed checkpoint into one file, which `vasari log verify` checks anywhere.
 
     \b
     Example:
-      vasari log export --out log.jsonl
+      vasari log export --out log.jsonl --checkpoint new.checkpoint
     """
     from policy import Authority
+    from provenance import ProofError
 
     text = StringIO()
     with Authority.open(session.state) as authority:
-        size = authority.log.export(text)
+        try:
+            size = authority.log.export(text, _text(checkpoint) if checkpoint else None)
+        except ProofError as error:
+            raise CommandError(f"{checkpoint}: {error}", Exit.VERIFICATION_FAILED) from error
     write_text(out, text.getvalue())
     session.result({"export": str(out), "entries": size}, [f"{size} entries in {out}"])
 
 
 @log.command(short_help="Write the log as tiles for a web server.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to serve.")
+@cosigned_option
 @with_session
-def tiles(session: Session, out: Path) -> None:
+def tiles(session: Session, out: Path, checkpoint: Path | None) -> None:
     """Write the log as static files in the public tile format; run again after it grew.
 
     \b
@@ -134,11 +145,14 @@ def tiles(session: Session, out: Path) -> None:
       vasari log tiles --out /srv/log
     """
     from policy import Authority
-    from provenance import export_tiles
+    from provenance import ProofError, export_tiles
 
     with Authority.open(session.state) as authority:
-        checkpoint = export_tiles(authority.log, out)
-    data = {"folder": str(out), "entries": checkpoint.size, "root": checkpoint.root.hex()}
+        try:
+            written = export_tiles(authority.log, out, _text(checkpoint) if checkpoint else None)
+        except ProofError as error:
+            raise CommandError(f"{checkpoint}: {error}", Exit.VERIFICATION_FAILED) from error
+    data = {"folder": str(out), "entries": written.size, "root": written.root.hex()}
     session.result(data, table(data.items()))
 
 
@@ -165,12 +179,12 @@ def verify(session: Session, source: Path, key: Path, since: Path | None, witnes
 
 def verify_log(source: Path, key: Path, since: Path | None, witnesses: tuple[Path, ...]) -> dict[str, Any]:
     """What the log's checkpoint says, checked against every entry; raises CommandError when something differs."""
-    from provenance import LogError, ProofError, verify_checkpoint, verify_cosignatures, verify_log_export, verify_tiles
+    from provenance import LogError, ProofError, verify_cosignatures, verify_log_export, verify_tiles
 
     origin, public_key = _read_log_key(key)
     try:
         known = dict(_read_witness_key(path) for path in witnesses)
-        older = verify_checkpoint(_text(since), origin=origin, public_key=public_key) if since else None
+        older = _read_older(since, origin, public_key) if since else None
         if source.is_dir():
             checkpoint = verify_tiles(source, origin=origin, public_key=public_key, since=older)
             note = _text(source / "checkpoint")
@@ -264,8 +278,19 @@ def cosign(
         said = f"this witness saw {answer.body.strip()} entries" if answer.status == 409 else answer.body.strip()
         raise CommandError(f"not cosigned ({answer.status}): {said}", Exit.VERIFICATION_FAILED)
     write_text(out, body.split("\n\n", 1)[1] + answer.body)
-    public = format_witness_key(name, private.public_key())
-    session.result({"checkpoint": str(out), "witness": public}, [f"cosigned: {out}", f"witness key: {public}"])
+    public, public_file = format_witness_key(name, private.public_key()), witness_key.with_suffix(".vkey")
+    write_text(public_file, public + "\n")
+    data = {"checkpoint": str(out), "witness": public, "witness_key": str(public_file)}
+    session.result(data, [f"cosigned: {out}", f"witness key: {public} in {public_file}"])
+
+
+def _read_older(path: Path, origin: str, public_key: "Ed25519PublicKey") -> "Checkpoint":
+    from provenance import ProofError, verify_checkpoint
+
+    try:
+        return verify_checkpoint(_text(path), origin=origin, public_key=public_key)
+    except ProofError as error:
+        raise CommandError(f"{path}: this is no checkpoint of the log ({error})", Exit.VERIFICATION_FAILED) from error
 
 
 def _read_log_key(path: Path) -> "tuple[str, Ed25519PublicKey]":

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vasari.cli.public_folder import CLAIM_ROOT, REVOCATION_LISTS
+from vasari.cli.public_folder import publish_certificates
 from vasari.cli.session import FILE, CommandError, Exit, Session, styled, table, with_session
 from vasari.cli.whole_file import write_bytes
 from vasari.plain_text import printable
 
 if TYPE_CHECKING:
     from cryptography import x509
+
+    from policy.authority import CertificateChange
 
 HORIZON_DAYS = 30
 NAMES = ("claim_signing", "issuing_ca", "time_stamping")
@@ -139,7 +141,8 @@ def install(session: Session, chain: Path, root: Path) -> None:
     folder = _folder(session)
     _require_key_file(session)
     installed = install_certificate_chain(folder, chain.read_bytes(), root.read_bytes(), now=datetime.now(UTC))
-    _publish(session, folder)
+    publish_certificates(session.state)
+    _log(session, "certificate.installed", "claim_signing", installed[0])
     row = _described("claim_signing", installed[0], datetime.now(UTC), set())
     session.result(row, table(row.items()))
 
@@ -159,8 +162,10 @@ def rotate(session: Session) -> None:
     _require_key_file(session)
     renew_claim_signing(folder, now=now)
     renew_revocation_lists(folder, now=now)
-    _publish(session, folder)
-    row = _described("claim_signing", read_chain(folder, "claim_signing")[0], now, set())
+    publish_certificates(session.state)
+    made = read_chain(folder, "claim_signing")[0]
+    _log(session, "certificate.rotated", "claim_signing", made)
+    row = _described("claim_signing", made, now, set())
     session.result(row, table(row.items()))
 
 
@@ -187,7 +192,8 @@ def revoke(session: Session, name: str, reason: str, since: datetime | None) -> 
     folder, now = _folder(session), datetime.now(UTC)
     since = since.replace(tzinfo=UTC) if since else None
     certificate = revoke_certificate(folder, name, reason=reason, now=now, invalid_since=since)
-    _publish(session, folder)
+    publish_certificates(session.state)
+    _log(session, "certificate.revoked", name, certificate, reason)
     row = _described(name, certificate, now, {certificate.serial_number})
     session.result(row, table(row.items()))
 
@@ -205,7 +211,7 @@ def publish(session: Session) -> None:
 
     folder = _folder(session)
     renew_revocation_lists(folder, now=datetime.now(UTC))
-    _publish(session, folder)
+    publish_certificates(session.state)
     session.result({"public": str(session.state / "public")}, [f"published in {session.state / 'public'}"])
 
 
@@ -224,15 +230,13 @@ def _require_key_file(session: Session) -> None:
         raise CommandError(f"the signing key lies at {ring.uri('claim')}; use `vasari key rotate claim --to URI`")
 
 
-def _publish(session: Session, folder: Path) -> None:
-    """Roots and lists for everyone; keys never leave `folder`."""
-    from provenance import REVOCATION_LISTS as HELD_LISTS
-    from provenance import TrustAnchors
+def _log(
+    session: Session, event: "CertificateChange", name: str, certificate: "x509.Certificate", reason: str = ""
+) -> None:
+    from policy import Authority
 
-    anchors = TrustAnchors.from_folder(folder)
-    write_bytes(session.state / "public" / CLAIM_ROOT, anchors.manifest_pem.encode())
-    if (folder / HELD_LISTS).exists():
-        write_bytes(session.state / "public" / REVOCATION_LISTS, anchors.crl_pem.encode())
+    with Authority.open(session.state) as authority:
+        authority.certificate_event(event, name, certificate.serial_number, reason)
 
 
 def _revoked_serials(folder: Path) -> set[int]:

@@ -63,10 +63,13 @@ def test(session: Session, cases: Path) -> None:
     Example:
       vasari policy test cases.json
     """
-    from policy import Authority, read_cases, run_cases
+    from policy import Authority, PolicyError, read_cases, run_cases
 
     with Authority.open(session.state) as authority:
-        results = run_cases(read_cases(cases), site=authority.site)
+        try:
+            results = run_cases(read_cases(cases), site=authority.site)
+        except PolicyError as error:
+            raise CommandError(f"{cases}: {error}") from error
     rows = [{"name": one.name, "passed": one.passed, "expected": one.expected, "came": one.came} for one in results]
     failed = [one for one in results if not one.passed]
     lines = []

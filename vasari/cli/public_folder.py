@@ -1,6 +1,23 @@
-"""What an authority may hand to anyone: the names of the files in its `public` folder."""
+"""What an authority may hand to anyone: the files in its `public` folder."""
+
+from pathlib import Path
+
+from vasari.cli.whole_file import write_bytes
 
 CLAIM_ROOT = "claim-root.pem"
 TIME_ROOT = "time-root.pem"
 LOG_KEY = "log.vkey"
 REVOCATION_LISTS = "revoked.crl.pem"
+
+
+def publish_certificates(state: Path) -> None:
+    """Root certificates and revocation lists of the authority in `state`; keys never leave its other folders."""
+    from provenance import REVOCATION_LISTS as HELD_LISTS
+    from provenance import TrustAnchors
+
+    folder, public = state / "pki", state / "public"
+    anchors = TrustAnchors.from_folder(folder)
+    write_bytes(public / CLAIM_ROOT, anchors.manifest_pem.encode())
+    write_bytes(public / TIME_ROOT, anchors.tsa_pem.encode())
+    if (folder / HELD_LISTS).exists():
+        write_bytes(public / REVOCATION_LISTS, anchors.crl_pem.encode())

@@ -1,5 +1,6 @@
 """The files of an audit report: page, JSON, signed note and public key, beside one another."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,19 @@ from vasari.cli.whole_file import write_bytes, write_text
 
 if TYPE_CHECKING:
     from vasari.audit_report import AuditReport
+
+
+def require_free(page: Path, *, signed: bool, inputs: Iterable[Path], overwrite: bool) -> None:
+    """Raise CommandError unless a report may be written to PAGE: an .html, over no input, and over no file unasked."""
+    if page.suffix.lower() != ".html":
+        raise CommandError(f"{page}: expected a name ending in .html; the JSON goes beside it")
+    targets = [page, *(page.with_suffix(end) for end in (".json", *((".note", ".vkey") if signed else ())))]
+    read = {path.resolve() for path in inputs}
+    for path in targets:
+        if path.resolve() in read:
+            raise CommandError(f"{page}: the report would replace {path}, which it is made from; choose another name")
+        if path.exists() and not overwrite:
+            raise CommandError(f"{path} is there already; choose another name for the report, or give --overwrite")
 
 
 def write_report(page: Path, made: "AuditReport", public_key: str = "") -> list[Path]:

@@ -22,7 +22,20 @@ from tqdm import tqdm
 from vasari.plain_text import printable
 
 DEFAULT_STATE = "~/.local/share/vasari"
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+class RegularFile(click.Path):
+    """A file to read, no pipe and no device: reading one would wait for its writer, or never end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; a usage error names what came instead."""
+        path = super().convert(value, param, ctx)
+        if str(path) != "-" and not os.path.isfile(path):  # noqa: PTH113  click gives text, bytes or a path
+            self.fail(f"{click.format_filename(path)}: expected a regular file, not a pipe or a device", param, ctx)
+        return path
+
+
+FILE = RegularFile(path_type=Path, exists=True, dir_okay=False)
 """An option that names a file to read."""
 
 LONGEST_MESSAGE = 2000
@@ -56,6 +69,7 @@ Exit codes:
 EXITS = {
     "policy.Refused": Exit.REFUSED,
     "policy.ReleaseError": Exit.UNEXPECTED,
+    "policy.GrantError": Exit.UNEXPECTED,
     "policy.TokenError": Exit.VERIFICATION_FAILED,
     "policy.SealError": Exit.VERIFICATION_FAILED,
     "policy.PolicyError": Exit.USAGE,

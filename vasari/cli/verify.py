@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 from tqdm import tqdm
 
+from vasari.cli.report_files import require_free
 from vasari.cli.session import FILE, CommandError, Exit, Session, progress, styled, table, with_session
 from vasari.cli.whole_file import write_bytes
 from vasari.plain_text import printable
@@ -77,6 +78,7 @@ trust_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the registered manifest of a marked clip here (.c2pa).",
 )
+@click.option("--overwrite", is_flag=True, help="Replace a report that is there.")
 @time_option
 @trust_option
 @with_session
@@ -89,6 +91,7 @@ def verify(
     portrait: Path | None,
     audio: Path | None,
     recover: Path | None,
+    overwrite: bool,
     time: datetime | None,
     trust: Path | None,
 ) -> None:
@@ -117,14 +120,13 @@ def verify(
         if any((report, sign, portrait, audio, recover)):
             raise CommandError("--report, --sign, --portrait, --audio and --recover take one clip; name a segment")
         _verify_stream(session, clip, time, trust)
-    if report is not None and clip.resolve() in {report.with_suffix(end).resolve() for end in (".json", report.suffix)}:
-        raise CommandError(f"{report}: the report would replace the clip; choose another name")
+    if report is not None:
+        inputs = [path for path in (clip, portrait, audio, sign) if path is not None]
+        require_free(report, signed=sign is not None, inputs=inputs, overwrite=overwrite)
     if sign is not None and report is None:
         raise CommandError("--sign: there is nothing to sign without --report")
     with open_auditor(session, trust) as held, progress("verifying", unit="s") as bar:
-        given: dict[Source, str] = {}
-        given |= {"portrait": sha256_of(portrait)} if portrait else {}
-        given |= {"recording": sha256_of(audio)} if audio else {}
+        given = digests_of(portrait, audio)
         audit = held.audit(clip, progress=lambda seconds: advance(bar, seconds), at=time, given=given)
         if recover is not None:
             _write_manifest(recover, audit, held.repository)
@@ -250,6 +252,14 @@ def check_lines(audit: "ClipAudit") -> list[str]:
         lines.append(f"  {styled(mark, fg=colour, bold=True)} {check.question}")
         lines.append(f"    {printable(check.answer)} {styled(f'[{check.clause}]', dim=True)}")
     return lines
+
+
+def digests_of(portrait: Path | None, audio: Path | None) -> "dict[Source, str]":
+    """SHA-256 of what a clip is said to be made from, as far as it is at hand."""
+    given: dict[Source, str] = {}
+    given |= {"portrait": sha256_of(portrait)} if portrait else {}
+    given |= {"recording": sha256_of(audio)} if audio else {}
+    return given
 
 
 def sha256_of(path: Path) -> str:

@@ -2,7 +2,20 @@
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
+
+from vasari.cli.session import CommandError
+
+
+def require_writable(path: Path) -> None:
+    """Raise CommandError unless a file can be made where `path` shall be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise CommandError(f"{path}: can't be written ({error.strerror or error})") from error
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:

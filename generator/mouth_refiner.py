@@ -1,0 +1,189 @@
+"""What the warp lacks around the mouth, learnt from real talkers: light on lips, depth and teeth between them.
+
+A small network sees a window that follows the mouth, at half size: the frame's pixels, the portrait's own, where skin
+is open, where each pixel comes from. It returns a small flow, which moves the drawn pixels, and a residual, which is
+added to them. Both are bounded, smooth (half size), zero at the window's edge, off the person and where nothing moves:
+what the warp leaves in place is right already. What moves is told by pixels alone, not by the names of expressions: a
+tracker and a motion model use those in different mixtures.
+Colours count in units of the portrait's own mean colour there: another gain of a channel is another gain of the
+residual, and a grey portrait stays grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from generator.errors import GeneratorError
+from generator.face_codes import Warped
+from generator.face_networks import Residual
+from generator.face_state import FaceState
+from generator.head_motion import HeadMotion
+from generator.motion_block import MotionBlock
+from generator.warp import pixel_centres
+from generator.working_picture import SIZE_PX
+
+WIDTH_PX, HEIGHT_PX, ABOVE_PX = 160, 144, 60  # of the window; above the middle of the lips
+EDGE_PX = 16  # over which all changes fade out
+MOST = 0.45  # of the portrait's mean colour, that is added or taken at most
+MOST_FLOW = 2.5  # half-size pixels, in each direction
+PLANES = 11
+UNIT_PX = 48  # of the planes that hold coordinates
+STILL_PX, MOVED_PX = 0.25, 6.0  # of a pixel against the mouth's own shift: less changes nothing, more everything
+WIDE_FROM, WIDE_TO = 0.45, 0.65  # open share of 30 px around: wider mouths were not in the training, and keep the rig's
+STIRRED = 0.25  # sum of what is asked at which changes are made in full
+
+
+class MouthRefiner(nn.Module):
+    """Planes of a `MouthView` [B, 11, 72, 80] -> residual [B, 3, 72, 80] in -0.45..0.45
+    and flow [B, 2, 72, 80] in -2.5..2.5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine_in = nn.Conv2d(PLANES, 24, 3, padding=1)
+        self.middle_in = nn.Conv2d(24, 48, 4, stride=2, padding=1)
+        self.coarse_in = nn.Conv2d(48, 64, 4, stride=2, padding=1)
+        self.coarse = nn.ModuleList([Residual(64), Residual(64)])
+        self.middle_up = nn.Conv2d(64, 48, 1)
+        self.middle_out = Residual(48)
+        self.fine_up = nn.Conv2d(48, 24, 1)
+        self.last = nn.Conv2d(24, 5, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        fine = self.fine_in(planes)
+        middle = self.middle_in(F.relu(fine))
+        coarse = self.coarse_in(F.relu(middle))
+        for block in self.coarse:
+            coarse = block(coarse)
+        middle = middle + F.interpolate(self.middle_up(coarse), scale_factor=2.0, mode="nearest")
+        middle = self.middle_out(middle)
+        fine = fine + F.interpolate(self.fine_up(F.relu(middle)), scale_factor=2.0, mode="nearest")
+        bounded = torch.tanh(self.last(F.relu(fine)))
+        return MOST * bounded[:, :3], MOST_FLOW * bounded[:, 3:]
+
+
+def moved(planes: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """[B, C, h, w] sampled `flow` [B, 2, h, w] pixels (right, down) away."""
+    height, width = planes.shape[2:]
+    base = pixel_centres((0, 0, width, height), planes.device) + flow
+    size = torch.tensor([width, height], device=planes.device)[:, None, None]
+    where = (base * 2 / size - 1).permute(0, 2, 3, 1)
+    return F.grid_sample(planes, where, mode=mode, padding_mode="border", align_corners=False)
+
+
+def mouth_window(face: FaceState, motion: HeadMotion) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom in pixels; follows the mouth in steps of two pixels, of constant size."""
+    x, y = face.mouth.centre_px
+    dx, dy = motion.shift_at(face.mouth.centre_px)
+    left = min(max(2 * round((x + dx - WIDTH_PX / 2) / 2), 0), SIZE_PX - WIDTH_PX)
+    top = min(max(2 * round((y + dy - ABOVE_PX) / 2), 0), SIZE_PX - HEIGHT_PX)
+    return left, top, left + WIDTH_PX, top + HEIGHT_PX
+
+
+@dataclass(frozen=True)
+class MouthView:
+    """What the network sees. planes [1, 11, 72, 80]: the frame's colours, the portrait's, where skin is open, where
+    each pixel comes from, where it is; moves [1, 1, 72, 80] in 0..1: where it may change something; mean
+    [1, 3, 1, 1] in 0..255: of the portrait, what colours are counted in, less one."""
+
+    planes: Tensor
+    moves: Tensor
+    mean: Tensor
+
+
+def mouth_view(face: FaceState, warped: Warped, motion: HeadMotion) -> MouthView:
+    left, top, right, bottom = mouth_window(face, motion)
+    still = HeadMotion(torch.eye(3).to(motion.turn), motion.pivot, torch.ones_like(motion.scale), 0 * motion.shift_px)
+    own_left, own_top, own_right, own_bottom = mouth_window(face, still)
+    own = F.avg_pool2d(face.picture[None, :, own_top:own_bottom, own_left:own_right], 2)
+    mean = F.avg_pool2d(own, own.shape[2:]).clamp(min=12)
+    now = F.avg_pool2d(warped.colours[None, :, top:bottom, left:right], 2)
+    opened, skin = warped.open[top:bottom, left:right], warped.skin[top:bottom, left:right]
+    centre = torch.tensor(face.mouth.centre_px, device=now.device)[:, None, None]
+    shift = torch.tensor(motion.shift_at(face.mouth.centre_px), device=now.device)[:, None, None]
+    source = warped.source[:, top:bottom, left:right]
+    place = pixel_centres((left, top, right, bottom), now.device) - shift
+    way = (source - place).norm(dim=0)
+    moves = torch.maximum(_smooth_step((way - STILL_PX) / MOVED_PX) * skin, (1.2 * opened).clamp(0, 1))
+    where = torch.cat([(source - centre) / UNIT_PX * skin, (place - centre) / UNIT_PX])
+    half = F.avg_pool2d(torch.cat([moves[None], opened[None], where])[None], 2)
+    smooth = F.avg_pool2d(half[:, :1], 5, stride=1, padding=2)
+    wide = (F.avg_pool2d(half[:, 1:2], 15, stride=1, padding=7) - WIDE_FROM) / (WIDE_TO - WIDE_FROM)
+    known = 1 - _smooth_step(wide)
+    return MouthView(torch.cat([now / mean - 1, own / mean - 1, half[:, 1:]], 1), smooth * known, mean)
+
+
+def _smooth_step(t: Tensor) -> Tensor:
+    t = t.clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def stirred(moment: MotionBlock) -> float:
+    """0..1 of what a frame asks for: nothing at rest."""
+    rest = torch.tensor([0.0, 0, 0, 0, 0, 1], device=moment.pose.device)
+    unit = torch.tensor([20.0, 20, 20, 0.5, 0.5, 0.5], device=moment.pose.device)
+    asked = float(((moment.pose[0] - rest) / unit).abs().sum() + moment.expression[0].clamp(0, 1).sum())
+    t = min(asked / STIRRED, 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def edge_fade(device: torch.device) -> Tensor:
+    """[144, 160] in 0..1: none at the window's edge."""
+
+    def along(size: int) -> Tensor:
+        at = torch.arange(size, device=device) + 0.5
+        return _smooth_step(torch.minimum(at, size - at) / EDGE_PX)
+
+    return along(HEIGHT_PX)[:, None] * along(WIDTH_PX)
+
+
+class MouthTouch:
+    """The trained network of a checkpoint, at work on frames."""
+
+    def __init__(self, network: MouthRefiner, device: torch.device) -> None:
+        self._network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+        self._fade = edge_fade(device)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> MouthTouch | None:
+        """From tensors named `render.mouth.*`; None when there are none."""
+        prefix = "render.mouth."
+        own = {name.removeprefix(prefix): t.float() for name, t in tensors.items() if name.startswith(prefix)}
+        if not own:
+            return None
+        network = MouthRefiner()
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            raise GeneratorError(f"the checkpoint's mouth network does not fit this release: {error}") from error
+        return cls(network, device)
+
+    @torch.inference_mode()
+    def add(self, face: FaceState, moment: MotionBlock, motion: HeadMotion, warped: Warped) -> None:
+        """Moves and changes `warped.colours` in place; the skin's source moves along."""
+        amount = stirred(moment)
+        if amount == 0:
+            return
+        view = mouth_view(face, warped, motion)
+        residual, flow = self._network(view.planes.contiguous(memory_format=torch.channels_last))
+        grey = residual.mean(1, keepdim=True)
+        residual = (grey + _colourful(face) * (residual - grey)) * view.mean
+        changes = (torch.cat([residual, 2 * flow], 1) * view.moves * amount).contiguous()
+        fine = F.interpolate(changes, scale_factor=2.0, mode="bilinear", align_corners=False) * self._fade
+        left, top, right, bottom = mouth_window(face, motion)
+        colours, source = (part[:, top:bottom, left:right] for part in (warped.colours, warped.source))
+        after = moved(torch.cat([colours, source])[None], fine[:, 3:])[0]
+        person = warped.person[top:bottom, left:right]
+        colours += person * (after[:3] + fine[0, :3] - colours)
+        source += person * (after[3:] - source)
+
+
+def _colourful(face: FaceState) -> float:
+    """0 for a grey portrait, 1 for a coloured one."""
+    return float((face.mouth_interior.depth_tint[1] - 1) / 0.6)

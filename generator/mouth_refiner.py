@@ -98,18 +98,19 @@ class MouthView:
 
 
 def mouth_view(face: FaceState, warped: Warped, motion: HeadMotion) -> MouthView:
-    left, top, right, bottom = mouth_window(face, motion)
+    left, top, end, bottom = mouth_window(face, motion)
     still = HeadMotion(torch.eye(3).to(motion.turn), motion.pivot, torch.ones_like(motion.scale), 0 * motion.shift_px)
     own_left, own_top, own_right, own_bottom = mouth_window(face, still)
     own = F.avg_pool2d(face.picture[None, :, own_top:own_bottom, own_left:own_right], 2)
     mean = F.avg_pool2d(own, own.shape[2:]).clamp(min=12)
-    now = F.avg_pool2d(warped.colours[None, :, top:bottom, left:right], 2)
-    opened, skin = warped.open[top:bottom, left:right], warped.skin[top:bottom, left:right]
+    now = F.avg_pool2d(warped.colours[None, :, top:bottom, left:end], 2)
+    opened, skin = warped.open[top:bottom, left:end], warped.skin[top:bottom, left:end]
     centre = torch.tensor(face.mouth.centre_px, device=now.device)[:, None, None]
     shift = torch.tensor(motion.shift_at(face.mouth.centre_px), device=now.device)[:, None, None]
-    source = warped.source[:, top:bottom, left:right]
-    place = pixel_centres((left, top, right, bottom), now.device) - shift
-    way = (source - place).norm(dim=0)
+    source = warped.source[:, top:bottom, left:end]
+    place = pixel_centres((left, top, end, bottom), now.device) - shift
+    right, down = (source - place).unbind()
+    way = (right * right + down * down).sqrt()
     moves = torch.maximum(_smooth_step((way - STILL_PX) / MOVED_PX) * skin, (1.2 * opened).clamp(0, 1))
     where = torch.cat([(source - centre) / UNIT_PX * skin, (place - centre) / UNIT_PX])
     half = F.avg_pool2d(torch.cat([moves[None], opened[None], where])[None], 2)

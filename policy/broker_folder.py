@@ -114,15 +114,34 @@ def broker_address(state: Path) -> str | None:
         raise StateError(f"{path}: not as expected: {error}") from error
 
 
-def open_broker(folder: Path, clock: Clock) -> KeyBroker:
-    """The broker of its own folder; raises StateError for a folder that is none."""
+def believe_gate_key(folder: Path, key: str) -> str:
+    """Take grants of this gate key alone (base64url of the 32 bytes) once the broker is started again; the one before.
+
+    Raises StateError for a folder that is no broker's, and for a text that is no Ed25519 key.
+    """
+    settings = _read_settings(folder)
+    try:
+        Ed25519PublicKey.from_public_bytes(b64url_decode(key))
+    except ValueError as error:
+        raise StateError(f"{key!r:.80}: expected a public Ed25519 key as `vasari key show` prints it") from error
+    changed = settings.model_copy(update={"gate_key": key})
+    write_secret(folder / SETTINGS, canonical_json(changed.model_dump()), overwrite=True)
+    return settings.gate_key
+
+
+def _read_settings(folder: Path) -> BrokerSettings:
     path = folder / SETTINGS
     if not path.exists():
         raise StateError(f"{folder}: no broker's folder; make one with `vasari broker split`")
     try:
-        settings = parse_claims(BrokerSettings, strict_json_object(read_secret(path)))
+        return parse_claims(BrokerSettings, strict_json_object(read_secret(path)))
     except (ValueError, TokenError) as error:
         raise StateError(f"{path}: not as expected: {error}") from error
+
+
+def open_broker(folder: Path, clock: Clock) -> KeyBroker:
+    """The broker of its own folder; raises StateError for a folder that is none."""
+    settings = _read_settings(folder)
     log_key = Ed25519PublicKey.from_public_bytes(b64url_decode(settings.log_key))
 
     def check_proof(proof_text: str, entry: bytes) -> int:

@@ -161,8 +161,9 @@ def _undecided_credentials(evidence: Evidence) -> bool:
 def _why_open(evidence: Evidence) -> str:
     if evidence.repository is not None and evidence.repository.same_content is False:
         return (
-            "The watermark names a release, but the picture is not that release's, frame for frame: it was cropped or "
-            "painted over, or the mark was copied onto other content. Compare it with the registered clip."
+            "The watermark names a release, but the picture is not that release's, frame for frame: too little of it "
+            "is shown, it was painted over, or the mark was copied onto other content. Compare it with the registered "
+            "clip."
         )
     if evidence.video_id is None and evidence.audio_id is not None:
         return "The sound carries the mark of a release, the picture does not: one of the two was replaced."

@@ -17,7 +17,9 @@ import pytest
 
 from policy import GrantError, PolicyError, StateError, open_broker, serve_broker
 from policy.broker import WorkerKey
+from policy.broker_folder import believe_gate_key
 from policy.broker_service import READ_WITHIN_S, BrokerClient, make_server
+from policy.canonical import b64url
 from policy.clock import utc_now
 from policy.seal import open_sealed
 from tests.policy.child_process import PROCESSES
@@ -189,3 +191,24 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_broker_believes_the_gates_new_key_after_one_command(simulator: GateSimulator, tmp_path: Path) -> None:
+    simulator.authority.split_broker(tmp_path / "broker", "unix:/nowhere")
+    old = b64url(simulator.authority.gate_public_key.public_bytes_raw())
+    simulator.authority.rotate_key("gate")
+    simulator.reopen()
+    decision = simulator.decide(simulator.request())
+    grant = decision.grant, decision.entry, decision.log_proof
+    before = open_broker(tmp_path / "broker", simulator.clock)
+    with pytest.raises(GrantError, match="key"):
+        before.release_key(*grant)
+    before.close()
+    new = b64url(simulator.authority.gate_public_key.public_bytes_raw())
+    assert believe_gate_key(tmp_path / "broker", new) == old
+    after = open_broker(tmp_path / "broker", simulator.clock)
+    assert after.release_key(*grant)
+    after.close()
+    for wrong in ("", "no key", new[:-1]):
+        with pytest.raises(StateError, match="Ed25519"):
+            believe_gate_key(tmp_path / "broker", wrong)

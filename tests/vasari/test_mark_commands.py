@@ -3,6 +3,7 @@
 import json
 import shutil
 from fractions import Fraction
+from math import log10
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from media import ClipWriter
 from policy import Authority
 from tests.vasari.conftest import Lab
 from vasari.cli.session import Exit
-from watermark import AudioEmbedder, MarkKey, Payload, VideoEmbedder
+from vasari.cli.verify import mark_text
+from watermark import AudioEmbedder, Detection, MarkKey, Payload, VideoEmbedder
+from watermark.detection import MOST_ATTEMPTS
 
 FPS = Fraction(25)
 RATE = 48_000
@@ -122,6 +125,12 @@ def test_the_seconds_that_carry_the_mark_and_the_pose_are_told(marks: Lab, tmp_p
     assert segment["end_s"] == pytest.approx(3.4, abs=0.35)
     assert picture["pose"]["mirrored"] is True
     assert picture["pose"]["shown"] == pytest.approx(1, abs=0.02)
+
+
+def test_a_search_that_had_to_stop_is_not_told_as_no_mark() -> None:
+    stopped = Detection("video", None, None, log10(MOST_ATTEMPTS) - 48 * log10(2), 4.0, 7200.0)
+    assert "before the search ended" in mark_text(stopped)
+    assert mark_text(Detection("video", None, None, -12.0, 4.0, 10.0)) == "none found"
 
 
 def test_a_still_says_how_much_less_its_silence_means(marks: Lab) -> None:

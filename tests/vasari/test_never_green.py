@@ -173,6 +173,16 @@ def test_a_revoked_signer_without_time_stamp(clip: bytes, judge: Judge, tmp_path
     assert "5280" in answers["revocation"].clause
 
 
+def test_a_revoked_and_expired_signer_without_time_stamp(clip: bytes, judge: Judge, tmp_path: Path) -> None:
+    laboratory = make_authority(tmp_path / "pki")
+    unstamped = sign_elsewhere(clip, "video/mp4", laboratory.identity)
+    revoke_certificate(laboratory.folder, "claim_signing", reason="key-compromise", now=NOW)
+    verdict, answers, _ = judge(unstamped, anchors=TrustAnchors.from_folder(laboratory.folder), at=LATER)
+    assert verdict.state is not State.VERIFIED_RELEASE
+    assert answers["time stamp"].state == "failed"
+    assert answers["revocation"].state != "passed"
+
+
 def test_the_manifest_of_another_clip(release: bytes, authority: Authority, judge: Judge) -> None:
     other = make_clip(seed=1)
     boxes = top_level_boxes(io.BytesIO(release))
@@ -219,7 +229,7 @@ def test_a_portrait_that_the_release_does_not_name_is_a_failed_check_and_a_confl
     wrong = replace(right, given={"portrait": "0" * 64})
     assert {check.name: check.state for check in checks(right)}["made from"] == "passed"
     assert {check.name: check.state for check in checks(wrong)}["made from"] == "failed"
-    assert any("at hand is not what the release names" in conflict for conflict in fold(wrong).conflicts)
+    assert any("Not what the release names" in conflict for conflict in fold(wrong).conflicts)
 
 
 def test_every_finding_names_its_clause_and_says_what_it_means(

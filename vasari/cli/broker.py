@@ -38,6 +38,25 @@ def split(session: Session, folder: Path, address: str) -> None:
     session.result(made, table((name.replace("_", " "), value) for name, value in made.items()))
 
 
+@broker.command(short_help="Take grants of the gate's new key.")
+@click.option("--folder", type=FOLDER, required=True, help="The folder that `split` made.")
+@click.argument("key")
+@with_session
+def believe(session: Session, folder: Path, key: str) -> None:
+    """After `vasari key rotate gate`: take grants that KEY signed, and no others. Start the broker again.
+
+    KEY is the gate's public key, as `vasari key show` prints it. Run this as the broker's user.
+
+    \b
+    Example:
+      vasari broker believe --folder /var/lib/vasari-broker Zk3…
+    """
+    from policy.broker_folder import believe_gate_key
+
+    before = believe_gate_key(folder, key)
+    session.result({"gate_key": key, "before": before}, table([("gate key", key), ("before", before)]))
+
+
 @broker.command(short_help="Run the broker.")
 @click.option("--folder", type=FOLDER, required=True, help="The folder that `split` made.")
 @click.option("--address", required=True, help=ADDRESS_HELP)

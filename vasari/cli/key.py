@@ -119,11 +119,15 @@ def rotate(session: Session, role: "Role", uri: str | None) -> None:
       vasari key rotate registry
       vasari key rotate claim --to "pkcs11:token=vasari;object=claim?module-path=…&pin-source=file:…"
     """
-    from policy import Authority
+    from policy import Authority, public_jwk
+    from policy.broker_folder import broker_address
 
     with Authority.open(session.state) as authority:
         event = authority.rotate_key(role, uri)
         _answer(session, event, role, authority.key_ring.uri(role))
+        if role == "gate" and broker_address(authority.folder) is not None:
+            public = public_jwk(authority.key_ring.signing_key("gate").public_key())["x"]
+            session.note(f"now run, as the broker's user: vasari broker believe --folder FOLDER {public}")
 
 
 @key.command(short_help="Take nothing any more that an old key signed.")

@@ -33,6 +33,7 @@ def serve(session: Session, host: str, port: int, base_url: str | None, fetch_re
 
         from vasari.service import create_app
         from vasari.service.parts import open_parts
+        from vasari.service.patience import Impatient
     except ImportError as error:
         raise CommandError(f"the service needs more packages: pip install 'vasari[service]' ({error})") from error
     _folder(session)
@@ -41,7 +42,7 @@ def serve(session: Session, host: str, port: int, base_url: str | None, fetch_re
                     max_content_bytes=MOST_CONTENT_MB << 20, clock=partial(datetime.now, UTC)) as parts:  # fmt: skip
         session.note(f"serving {url}/v1; stop with Ctrl-C")
         uvicorn.run(
-            create_app(parts), host=host, port=port, log_level="warning", server_header=False,
+            create_app(parts), host=host, port=port, log_level="warning", server_header=False, http=Impatient,
             limit_concurrency=64, timeout_keep_alive=5, h11_max_incomplete_event_size=16_384,
         )  # fmt: skip
 

@@ -283,7 +283,7 @@ def mark_text(mark: "Detection | None") -> str:
     if mark is None:
         return "not looked for"
     if mark.payload is None:
-        return "none found"
+        return "none found before the search ended at its greatest number of tags" if mark.stopped else "none found"
     return f"release {mark.payload.manifest_id:016x}, false positive at most {odds(mark.log10_false_positive)}"
 
 

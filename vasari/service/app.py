@@ -22,6 +22,7 @@ from vasari.service.access import AccessError, Caller, Clients, Scope, Tokens, b
 from vasari.service.content_match import Match
 from vasari.service.fetching import FetchError
 from vasari.service.limits import Rate, RateLimiter, TooLargeError, TooManyError, read_limited, spool_limited
+from vasari.service.patience import BodyLimits
 from vasari.service.resolver import RequestError, Resolver
 
 SPECIFICATION_VERSION = "2.4"
@@ -85,6 +86,7 @@ def create_app(parts: ServiceParts) -> FastAPI:
     _public(app, parts, limiter)
     _matches(app, parts, limiter)
     _store(app, parts, limiter)
+    app.add_middleware(BodyLimits)
     return app
 
 
@@ -254,6 +256,10 @@ def _problems(app: FastAPI) -> None:
     @app.exception_handler(TooLargeError)
     def too_large(_request: Request, _error: TooLargeError) -> JSONResponse:
         return problem(413, "the body is longer than this service takes")
+
+    @app.exception_handler(TimeoutError)
+    def too_slow(_request: Request, _error: TimeoutError) -> JSONResponse:
+        return problem(408, "the body came too slowly", Connection="close")
 
     @app.exception_handler(MediaError)
     def no_media(_request: Request, _error: MediaError) -> JSONResponse:

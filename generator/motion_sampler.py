@@ -18,6 +18,13 @@ GUIDANCE: Final = 0.3  # how far beyond the conditional prediction, away from th
 # thing, while a head may move in many ways.
 TEMPERATURE: Final[dict[str, float]] = {"mouth": 0.0, "mood": 0.8, "pose": 0.9}
 KNOT: Final = 3  # frames
+# The model's own past leads it farther and farther from what it has seen: after a minute a head would hang sideways.
+# Predictions of head and mood are held within `STEADY` deviations (static thresholding: Saharia et al., "Photorealistic
+# text-to-image diffusion models with deep language understanding", 2022), and the head comes home by a share per block.
+STEADY: Final = 2.5
+HOMING: Final = 0.03
+_HELD: Final = slice(GROUPS["mood"].start, GROUPS["pose"].stop)
+_HOMEWARD: Final = 1 - HOMING * torch.arange(1, BLOCK + 1)[:, None] / BLOCK
 _STREAM: Final = 100  # of `motion_random`; other processes use small numbers
 
 
@@ -63,5 +70,7 @@ def sample_block(
     for step in range(STEPS):
         said = flow.predict(x.expand(2, -1, -1), moments[step], entry)
         end = said[:1] + GUIDANCE * (said[:1] - said[1:])
+        end[..., _HELD] = end[..., _HELD].clamp(-STEADY, STEADY)
         x = x + (end - x) / (STEPS - step)
+    x[..., GROUPS["pose"]] *= _HOMEWARD
     return x * flow.spread + flow.mean, flow.remember(x.expand(2, -1, -1), moments[STEPS], entry)

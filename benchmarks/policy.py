@@ -46,7 +46,7 @@ from policy.seal import CHUNK_BYTES, open_sealed
 DEMO = Path(__file__).resolve().parents[1] / "vasari" / "demo"
 DECISIONS, NEW, INSPECTIONS, LOADS = 400, 60, 10, 15
 SEALED_MIB = 256
-COMMAND = "python -m benchmarks.foundation --only policy"
+COMMAND = "python -m benchmarks.policy"
 
 
 def measure() -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ saccade_rate          gaze shifts per second, 0.3 to 3 (Lee, Badler and Badler 2
 saccade_amplitude     degrees, mean below 15: 86 % of natural saccades are smaller (Bahill, Adler and Stark 1975)
 head_*_deg            deviation over 3 s of speech, against the talkers of GRID: their smallest to largest
 head_speed            mean turn in degrees a second below 3 Hz, where most movement is, against the same talkers
-head_speed_fast       the same from 3 to 6 Hz; the tracker's own error is about a fifth of the talkers' there
+head_speed_fast       the same from 3 to 6 Hz, where some of the talkers' is the tracker's own error
 """
 
 from __future__ import annotations

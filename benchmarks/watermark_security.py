@@ -35,7 +35,7 @@ from benchmarks.interval import share_interval
 from benchmarks.picture_quality import psnr_db
 from benchmarks.results_page import Rows, number, write_results
 from benchmarks.watermark import KEY, Block, load, look, marked, payload_of, stream_of
-from benchmarks.watermark_attacks import SAVED, Picture, Stream, blur, each, median, scale, step, tone
+from benchmarks.watermark_attacks import SAVED, Picture, Stream, blur, each, median, step, tone
 from benchmarks.watermark_material import FPS, clips_below
 from detector.training.autoencoders import TwinAutoencoder, TwinConfig, load_twin, save_twin
 from detector.training.train_autoencoders import reconstruction_loss
@@ -198,7 +198,13 @@ def non_local_means(stream: Stream, *, strength: float) -> Stream:
 
 def shrunk(stream: Stream, *, factor: float) -> Stream:
     """Smaller, and back to its size."""
-    return scale(scale(stream, factor=factor), factor=1 / factor)
+
+    def through(picture: Picture) -> Any:
+        height, width = picture.shape[:2]
+        small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    return each(stream, through)
 
 
 def requantised(stream: Stream, *, quality: int) -> Stream:

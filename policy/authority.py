@@ -268,10 +268,7 @@ class Authority:
         """Mark new clips with a new key from now on; the old one still reads the clips it marked. Logged."""
         old, new = rotate_mark_key(self.folder / "keys")
         self.mark_keys = tuple(one.key for one in self.stored_mark_keys())
-        detail = {"retired": old.key_id, "active": new.key_id}
-        entry = self.stores.events.prepare("mark_key.rotated", detail, now=self.clock())
-        index, proof = self.stores.events.append_proven(entry)
-        return EventReceipt("mark_key.rotated", index, entry.sha256, proof)
+        return self._log("mark_key.rotated", {"retired": old.key_id, "active": new.key_id})
 
     # Keys of the roles
 
@@ -305,14 +302,10 @@ class Authority:
     def certificate_event(self, event: CertificateChange, name: str, serial: int, reason: str = "") -> EventReceipt:
         """Log that a certificate of this authority was rotated, installed or revoked; serial and reason are public."""
         detail = {"certificate": name, "serial": f"{serial:x}", "reason": reason}
-        entry = self.stores.events.prepare(event, detail, now=self.clock(), public=detail)
-        index, proof = self.stores.events.append_proven(entry)
-        return EventReceipt(event, index, entry.sha256, proof)
+        return self._log(event, detail, public=detail)
 
     def _key_event(self, event: str, role: Role, kid: str = "") -> EventReceipt:
-        entry = self.stores.events.prepare(event, {"role": role, "kid": kid}, now=self.clock())
-        index, proof = self.stores.events.append_proven(entry)
-        return EventReceipt(event, index, entry.sha256, proof)
+        return self._log(event, {"role": role, "kid": kid})
 
     # The gate and what belongs to it
 
@@ -354,9 +347,7 @@ class Authority:
     def subscribe(self, address: str | None) -> EventReceipt:
         """Take status lists from a registry elsewhere, or (None) from this folder again; logged."""
         write_feed_address(self.folder, address)
-        entry = self.stores.events.prepare("registry.subscribed", {"address": address}, now=self.clock())
-        index, proof = self.stores.events.append_proven(entry)
-        return EventReceipt("registry.subscribed", index, entry.sha256, proof)
+        return self._log("registry.subscribed", {"address": address})
 
     def _trusted_issuers(self) -> tuple[Mapping[str, Ed25519PublicKey], Mapping[str, Ed25519PublicKey]]:
         """Public keys of registry and accreditation, by `kid`."""
@@ -447,9 +438,16 @@ class Authority:
 
     def _record(self, event: str, jti: str, *, keep: bool = True) -> EventReceipt:
         """Log an event about a token; with `keep` False nothing private stays behind."""
-        events = self.stores.events
-        entry = events.prepare(event, {"jti": jti}, now=self.clock(), subject=jti)
-        index, proof = events.append_proven(entry)
+        receipt = self._log(event, {"jti": jti}, subject=jti)
         if not keep:
-            events.erase(jti)
+            self.stores.events.erase(jti)
+        return receipt
+
+    def _log(
+        self, event: str, detail: Mapping[str, object], *, subject: str | None = None,
+        public: Mapping[str, str] | None = None,
+    ) -> EventReceipt:  # fmt: skip
+        """Log an event, with the proof that it is there."""
+        entry = self.stores.events.prepare(event, detail, now=self.clock(), subject=subject, public=public)
+        index, proof = self.stores.events.append_proven(entry)
         return EventReceipt(event, index, entry.sha256, proof)

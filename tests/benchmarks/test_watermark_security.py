@@ -71,3 +71,10 @@ def test_the_right_key_weighs_far_beyond_chance(clip: Path) -> None:
 def test_a_peer_that_is_not_installed_is_named() -> None:
     absent = peers.Peer("absent", "no_such_package", False, lambda p, b: p, lambda p: np.zeros(peers.BITS))
     assert "no_such_package is not installed" in peers.prepare(absent) or "pywt" in peers.prepare(absent)
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.15])
+def test_a_shrunk_picture_comes_back_to_its_size(factor: float) -> None:
+    picture = np.full((512, 506, 3), 90, np.uint8)
+    ((_, back),) = security.shrunk(iter([(Fraction(0), picture)]), factor=factor)
+    assert back.shape == picture.shape

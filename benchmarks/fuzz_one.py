@@ -1,7 +1,7 @@
 """Feeds one parser with damaged input until its processor time is used up; `fuzz_parsers` starts one of these for each.
 
 With atheris installed the changes are led by the code that they reach (libFuzzer over instrumented Python), half of
-them made by `fuzz_targets.mutate`, which knows the formats; without it all are, at random. The outcome is one JSON
+them made by `fuzz_target.mutate`, which knows the formats; without it all are, at random. The outcome is one JSON
 file, written again as it goes, so that a parser that kills its process is still counted.
 """
 
@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from benchmarks.fuzz_targets import Target
+    from benchmarks.fuzz_target import Target
 
 INSTRUMENTED = ["provenance", "policy", "media", "vasari"]
 MAX_SECONDS = 2.0  # of processor time for one input
@@ -98,14 +98,14 @@ def _peak_mb() -> int:
 
 
 def _random(run: Run, target: Target, draw: random.Random) -> None:
-    from benchmarks.fuzz_targets import mutate
+    from benchmarks.fuzz_target import mutate
 
     while not run.over:
         run.one(mutate(draw.choice(target.corpus), draw.choice(target.corpus), draw))
 
 
 def _guided(run: Run, target: Target, draw: random.Random, seeds: Path, atheris: ModuleType) -> NoReturn:
-    from benchmarks.fuzz_targets import mutate
+    from benchmarks.fuzz_target import mutate
 
     for number, content in enumerate(target.corpus):
         (seeds / f"{number}").write_bytes(content)

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 import json
-import random
-import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from PIL import Image
 
+from benchmarks.fuzz_gate_targets import gate_targets
+from benchmarks.fuzz_target import Target
 from benchmarks.provenance import sign_sample
 from media import ClipWriter, MediaError, load_audio, probe, read_frames, read_portrait
-from policy import strict_jws
-from policy.claims import parse_claims
-from policy.consent_token import CONSENT_TYPE, ConsentClaims, verify_consent
-from policy.errors import SealError, TokenError
-from policy.keys import thumbprint
-from policy.seal import open_sealed, read_sealed_header, seal_weights
 from provenance import (
     ProvenanceError,
     SigningIdentity,
@@ -59,75 +50,11 @@ from provenance.manifest import read_release
 from vasari.audit_report import FORMAT, AuditReport, ReportError, check_report, sign_report
 
 ORIGIN = "fuzz.example.org/log"
-TOKENS = Path(__file__).resolve().parents[1] / "tests" / "policy" / "token_vectors.json"
-INTERESTING = (
-    b"\0",
-    b"\xff",
-    b"\x7f\xff\xff\xff",
-    b"\xff\xff\xff\xff",
-    b"\0\0\0\0",
-    b"\0\0\0\1",
-    b"\x9f",
-    b"\xbf",
-    b"\n",
-    b"\n\n",
-    b"18446744073709551616",
-    b"-1",
-    b"old ",
-    b"index ",
-    b"extra ",
-    b"jumb",
-    b"jumd",
-    b"brob",
-    b"uuid",
-    b"mdat",
-    b"free",
-    "—".encode(),
-    b"{",
-    b"[" * 50,
-    b'"',
-    b"\\ud800",
-)
-
-
-@dataclass(frozen=True)
-class Target:
-    """One parser: what it eats, what it may raise, and real inputs to start from."""
-
-    name: str
-    run: Callable[[bytes], object]
-    promised: tuple[type[BaseException], ...]
-    corpus: Sequence[bytes]
-
-
-def mutate(seed: bytes, other: bytes, draw: random.Random) -> bytes:
-    """`seed` with one to six random changes: bits, pieces cut, doubled, spliced, numbers at their limits, tokens."""
-    content = bytearray(seed)
-    for _ in range(draw.randint(1, 6)):
-        at = draw.randrange(len(content) + 1)
-        size = min(len(content) - at, 1 << draw.randrange(8))
-        kind = draw.randrange(7)
-        if kind == 0 and content:
-            content[at % len(content)] ^= 1 << draw.randrange(8)
-        elif kind == 1:
-            content[at : at + size] = draw.randbytes(size)
-        elif kind == 2:
-            del content[at : at + size]
-        elif kind == 3:
-            content[at:at] = content[at : at + size] * draw.choice((1, 2, 20))
-        elif kind == 4:
-            content[at : at + draw.choice((0, 4))] = draw.choice(INTERESTING)
-        elif kind == 5:
-            start = draw.randrange(len(other) + 1)
-            content[at : at + size] = other[start : start + size]
-        else:
-            del content[at:]
-    return bytes(content)
 
 
 def targets(folder: Path) -> list[Target]:
     """Every parser with real inputs, made in the empty `folder`."""
-    return [*_credentials(folder), *_log(folder), *_tokens(), *_sealed(folder), *_media(folder), *_reports()]
+    return [*_credentials(folder), *_log(folder), *gate_targets(folder), *_media(folder), *_reports()]
 
 
 def _credentials(folder: Path) -> list[Target]:
@@ -216,50 +143,6 @@ def _log(folder: Path) -> list[Target]:
     }
     refusal = (ProvenanceError, UnicodeDecodeError)
     return [Target(name, run, refusal, [texts[name].encode()]) for name, run in runs.items()]
-
-
-def _tokens() -> list[Target]:
-    """The token itself, and the claims under a good signature."""
-    kept = json.loads(TOKENS.read_text(encoding="utf-8"))
-    good = [vector["token"] for vector in kept["vectors"] if vector["accept"]]
-    tokens = [vector["token"].encode() for vector in kept["vectors"]]
-    claims = [base64.urlsafe_b64decode(token.split(".")[1] + "==") for token in good]
-    key = Ed25519PrivateKey.generate()
-    keys = {thumbprint(key): key.public_key()}
-    own = strict_jws.sign(json.loads(claims[0]), typ=CONSENT_TYPE, key=key)
-
-    def whole(content: bytes) -> None:
-        token = content.decode()
-        verify_consent(token, keys)
-        if token != own:
-            raise AssertionError("a changed token is accepted")
-
-    def inner(content: bytes) -> None:
-        try:
-            said = json.loads(content)
-        except (ValueError, RecursionError):
-            return
-        if isinstance(said, dict):
-            parse_claims(ConsentClaims, said)
-
-    refusal = (TokenError, UnicodeDecodeError)
-    return [Target("token", whole, refusal, [own.encode(), *tokens]), Target("token_claims", inner, refusal, claims)]
-
-
-def _sealed(folder: Path) -> list[Target]:
-    path, key = folder / "weights.sealed", secrets.token_bytes(32)
-    plain = safetensors.torch.save({"w": torch.zeros(8)}, metadata={"config": json.dumps({"size_px": 8})})
-    seal_weights(plain, path, content_key=key)
-    sealed, changed = path.read_bytes(), folder / "changed.sealed"
-
-    def opened(content: bytes) -> None:
-        changed.write_bytes(content)
-        read_sealed_header(changed)
-        open_sealed(changed, key)
-        if content != sealed:
-            raise AssertionError("changed weights are opened")
-
-    return [Target("sealed_weights", opened, (SealError,), [sealed])]
 
 
 def _media(folder: Path) -> list[Target]:

@@ -98,6 +98,11 @@ def write_results(name: str, rows: Mapping[str, Row], *, root: Path = ROOT) -> N
     write_page(root=root)
 
 
+def read_results(name: str, *, root: Path = ROOT) -> Rows:
+    """The rows of `benchmarks/results/NAME.json`; none where there is no such file."""
+    return _read(root / "benchmarks" / "results" / f"{name}.json")
+
+
 def write_page(*, root: Path = ROOT) -> None:
     folder = root / "benchmarks" / "results"
     files = {path.stem: _read(path) for path in sorted(folder.glob("*.json")) if path.stem != "goals"}

@@ -1,27 +1,21 @@
-"""Feeds the parsers on the gate's side with damaged input until the time is up; anything but a refusal is a failure.
+"""The parsers on the gate's side: tokens, sealed files, decisions, site policy, key rings. Part of `fuzz_targets`.
 
-    python -m benchmarks.fuzz_gate                             ten minutes for each parser
-    python -m benchmarks.fuzz_gate --seconds 30 --only consent  a short look at one
-
-Mutation over a corpus of real inputs made here, half of it inside the decoded JSON of tokens, signed anew, so that what
-lies behind the signature is reached too. What counts as a failure is as in `benchmarks/fuzz_provenance.py`, and so is a
-changed token that is taken for good.
+Half of the changes to a token are made inside its decoded claims, which are signed anew, so that what lies behind the
+signature is reached too; a changed token that is taken for good is a failure.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.fuzz_provenance import Outcome, Target, fuzz, mutate
-from benchmarks.results_page import Rows, write_results
+from benchmarks.fuzz_target import Target, mutate
 from policy import PolicyError, SitePolicy, read_sealed_header, run_cases, sha256_hex, thumbprint
 from policy.accreditation_token import verify_accreditation
 from policy.broker_service import _read_request
@@ -40,10 +34,11 @@ from provenance.pkcs11_key import HsmUri
 from tests.policy.conftest import GateSimulator
 
 REFUSALS = (PolicyError, ValueError)
+VECTORS = Path(__file__).resolve().parents[1] / "tests" / "policy" / "token_vectors.json"
 
 
-def targets(folder: Path) -> list[Target]:
-    """Every parser with real inputs."""
+def gate_targets(folder: Path) -> list[Target]:
+    """Every parser with real inputs, made in `folder`."""
     now = datetime.now(UTC)
     simulator = GateSimulator(folder, now)
     authority, ring = simulator.authority, simulator.authority.key_ring
@@ -61,7 +56,7 @@ def targets(folder: Path) -> list[Target]:
             lambda t: verify_accreditation(t, public["accreditation"]),
             keys["accreditation"],
         ),
-        "proof": (request.proof, verify_proof, simulator.researcher),
+        "proof_of_possession": (request.proof, verify_proof, simulator.researcher),
         "grant": (decision.grant, lambda t: verify_grant(t, public["gate"]), keys["gate"]),
         "status_list": (
             status,
@@ -76,6 +71,8 @@ def targets(folder: Path) -> list[Target]:
     case["facts"].pop("denials")
     sealed, key = authority.weights.read_bytes(), bytes(range(32))
     made = [_token_target(name, *of) for name, of in tokens.items()]
+    vectors = [vector["token"].encode() for vector in json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]]
+    made[0] = replace(made[0], corpus=[*made[0].corpus, *vectors])
     return [
         *made,
         Target("sealed_file", lambda c: _open_sealed(folder / "f.sealed", c, key, sealed), REFUSALS, [sealed]),
@@ -159,42 +156,3 @@ def _uri(folder: Path, uri: str) -> None:
         open_signing_key(uri, base=folder / "nothing-here")
     else:
         raise KeySourceError(sha256_hex(uri.encode("latin-1")))
-
-
-def tell(outcomes: dict[str, Outcome]) -> int:
-    """Print one line for each parser; how many failures there were."""
-    for parser, outcome in outcomes.items():
-        click.echo(
-            f"{parser:18s} {outcome.cases:9,d} cases, {outcome.refused:9,d} refused, {len(outcome.failures)} failures"
-        )
-        for failure in sorted(set(outcome.failures)):
-            click.echo(f"    {failure}")
-    return sum(len(outcome.failures) for outcome in outcomes.values())
-
-
-@click.command(help=__doc__)
-@click.option("--seconds", type=float, default=600, show_default=True, help="Time for each parser.")
-@click.option("--only", multiple=True, help="These parsers only.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the random changes.")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Write failing inputs here.")
-@click.option("--write", is_flag=True, help="Put the row into benchmarks/results/gate.json.")
-def main(seconds: float, only: tuple[str, ...], seed: int, keep: Path | None, write: bool) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        chosen = [target for target in targets(Path(name)) if not only or target.name in only]
-        outcomes = {target.name: fuzz(target, seconds=seconds, seed=seed, keep=keep) for target in chosen}
-    failed = tell(outcomes)
-    row: Rows = {
-        "fuzz_failures_gate": {
-            "value": failed,
-            "unit": f"failures, {seconds:g} s for each of {len(outcomes)} parsers",
-            "n": sum(outcome.cases for outcome in outcomes.values()),
-            "command": f"python -m benchmarks.fuzz_gate --seconds {seconds:g} --seed {seed}",
-        }
-    }
-    if write and not only:
-        write_results("gate", row)
-    raise SystemExit(1 if failed else 0)
-
-
-if __name__ == "__main__":
-    main()

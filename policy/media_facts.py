@@ -64,7 +64,8 @@ class AudioFacts:
 class MediaFacts:
     """Facts of both files; what could not be found out is None, with its reason in `unreadable`.
 
-    `portrait_sha256`, `audio_sha256`: of the files as they are, readable or not. `embeddings`, one for each face, are compared with the consent's commitment and go no further: no record keeps them.
+    `portrait_sha256`, `audio_sha256`: of the files as they are, readable or not. `embeddings`, one for each face, are
+    compared with the consent's commitment and go no further: no record keeps them.
     """
 
     portrait_sha256: str

@@ -264,9 +264,9 @@ class Authority:
         """The key that marks new clips, then the retired ones, newest first."""
         return read_mark_keys(self.folder / "keys")
 
-    def rotate_mark_key(self) -> EventReceipt:
+    def rotate_mark_key(self, *, new_pilot: bool = False) -> EventReceipt:
         """Mark new clips with a new key from now on; the old one still reads the clips it marked. Logged."""
-        old, new = rotate_mark_key(self.folder / "keys")
+        old, new = rotate_mark_key(self.folder / "keys", new_pilot=new_pilot)
         self.mark_keys = tuple(one.key for one in self.stored_mark_keys())
         return self._log("mark_key.rotated", {"retired": old.key_id, "active": new.key_id})
 

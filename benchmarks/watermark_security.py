@@ -254,7 +254,8 @@ def trained_autoencoder(path: Path, clips: Sequence[Path]) -> TwinAutoencoder:
             for i in random.integers(0, len(frames), 12)
         ]
         patches = torch.stack([frames[i, :, y : y + PATCH_PX, x : x + PATCH_PX] for i, y, x in places]).float() / 255
-        loss = reconstruction_loss(network(patches), patches) + 4 * F.mse_loss(network(patches), patches)
+        drawn = network(patches)
+        loss = reconstruction_loss(drawn, patches) + 4 * F.mse_loss(drawn, patches)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -215,6 +215,14 @@ def test_head_motion_0_holds_the_head_while_eyes_live(model: MotionModel, sound:
     assert block.expression[:, EXPRESSION_INDEX["eyeBlink_L"]].max() > 0.9
 
 
+def test_lips_held_at_rest_leave_the_head_its_motion(model: MotionModel, sound: Tensor) -> None:
+    """So that head motion can be measured on frames where nothing else moves."""
+    speaking, resting = (play(model, sound, [9000], Controls(expression_strength=s)) for s in (1.0, 0.0))
+    assert torch.equal(speaking.pose, resting.pose)
+    assert speaking.expression[:, mouth_columns()].abs().max() > 0.05
+    assert resting.expression[:, mouth_columns()].abs().max() == 0
+
+
 def test_gaze_keeps_to_the_asked_direction_and_lids_follow(model: MotionModel) -> None:
     controls = Controls(gaze_yaw_deg=12, gaze_pitch_deg=10, head_motion=0, blink_rate_per_min=0)
     block = play(model, torch.zeros(16_000 * 20), [16_000], controls)

@@ -8,7 +8,7 @@ control_distance_pct  mean error of the head's distance in per cent of it (`face
 control_emotion_rank  rank correlation of asked strength (0 to 1) and how far landmarks are from the neutral face's,
                       mean over emotions and portraits
 control_motion_rank   rank correlation of the asked amount (0 to 2) and the head's deviation over 3 s, read off frames
-                      where the same speech drives the head, but expression strength 0 keeps the lips at rest
+                      where the same speech drives the head, but expression strength 0 never opens the lips
 control_motion_rank_lips_moving, control_motion_floor_deg   the same with speaking lips, which the device takes for
                       small turns, and the deviation that it then reads of a head held still
 """

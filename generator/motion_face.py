@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import torch
@@ -17,6 +18,10 @@ from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 DEEPEST_GAP_CM: Final = -0.06  # lips press, but don't pass through each other
 FAINT: Final = 0.015  # deviations of mood below this are nothing
 SWELL: Final = 0.2
+CLOSING: Final = (-1.9, -0.6)  # score of a closure at which the lips begin to shut, and are shut
+CONTRAST, CONTRAST_FRAMES = 0.5, 6
+TOO_EARLY: Final = 2.0  # taken off where the next frame is surer
+LARGEST_LOGIT: Final = 6.0
 LID_RANGE_DEG: Final = {"yaw": 35.0, "up": 22.0, "down": 23.0}  # eye rotation at which an eyeLook* shape is 1
 
 _GAPS: Final = torch.tensor([LIP_GAP_CM[axis] for axis in MOUTH_AXES])
@@ -46,6 +51,29 @@ _MOUTH_SPREAD, _MOOD_SPREAD = _spread(MOUTH_AXES), _spread(MOOD_AXES)
 _OFFSETS: Final = {
     name: torch.tensor([weights.get(axis, 0.0) for axis in MOOD_AXES]) for name, weights in OFFSETS.items()
 }
+
+
+def lips_shut(logits: list[float], before: tuple[float, ...]) -> tuple[list[float], tuple[float, ...]]:
+    """How far the lips are shut in each frame of a block, 0 to 1, and what the next block needs as `before`.
+
+    `logits` say how surely a closure is heard, `before` are those of the frames until now. A voice that always sounds a
+    little shut is heard against itself: what counts is also how much a frame stands out from the `CONTRAST_FRAMES`
+    before it. Lips shut at the surest frame, not on the way to it; the block's last frame can't know.
+    """
+    bounded = [max(-LARGEST_LOGIT, min(LARGEST_LOGIT, logit)) for logit in logits]
+    heard, shut = list(before), []
+    for logit, following in zip(bounded, [*bounded[1:], -math.inf], strict=True):
+        recent = heard[-CONTRAST_FRAMES:] or [logit]
+        score = logit + CONTRAST * (logit - sum(recent) / len(recent)) - TOO_EARLY * (following > logit)
+        shut.append(smoothstep(score, *CLOSING))
+        heard.append(logit)
+    return shut, tuple(heard[-CONTRAST_FRAMES:])
+
+
+def smoothstep(x: float, low: float, high: float) -> float:
+    """0 up to `low`, 1 from `high`, smooth between."""
+    t = min(1.0, max(0.0, (x - low) / (high - low)))
+    return t * t * (3 - 2 * t)
 
 
 def speech_mouth(mouth: Tensor, closed: float, gate: float, strength: float) -> Tensor:

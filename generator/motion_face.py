@@ -18,7 +18,9 @@ from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 DEEPEST_GAP_CM: Final = -0.06  # lips press, but don't pass through each other
 FAINT: Final = 0.015  # deviations of mood below this are nothing
 SWELL: Final = 0.2
-CLOSING: Final = (-1.9, -0.6)  # score of a closure at which the lips begin to shut, and are shut
+# Score of a closure at which the lips begin to shut, and are shut: as many p, b, m as can be had while other sounds shut
+# them no more often than real lips are found shut in their middle (12 % of 66 sounds of GRID's training talkers).
+CLOSING: Final = (-1.9, -0.9)
 CONTRAST, CONTRAST_FRAMES = 0.5, 6
 TOO_EARLY: Final = 2.0  # taken off where the next frame is surer
 LARGEST_LOGIT: Final = 6.0

@@ -29,7 +29,7 @@ from generator.audio_features import MEL_BANDS, UNIT, AudioFeatures, FeatureStat
 from generator.controls import FPS, Controls
 from generator.errors import GeneratorError
 from generator.motion_block import MotionBlock
-from generator.motion_face import assemble_frame, lips_shut, smoothstep, speech_mouth
+from generator.motion_face import HeardClosures, assemble_frame, lips_shut, smoothstep, speech_mouth
 from generator.motion_latent import MOOD, MOUTH, POSE
 from generator.motion_processes import LivingState, start_living, step_living
 from generator.motion_sampler import block_noise, sample_block
@@ -77,7 +77,7 @@ class SpeechMotionState:
     encoder: EncoderState
     levels: tuple[Level, ...]  # of units not yet answered
     frames: tuple[HeardFrame, ...]  # of the unfinished block
-    closed_before: tuple[float, ...]  # logits of the frames before it
+    closures: HeardClosures  # before it
     cache: Cache
     gate: float
     head: Tensor  # [2, 6] both stages of smoothing
@@ -111,7 +111,7 @@ class MotionModel:
 
     def start(self, controls: Controls, seed: int) -> SpeechMotionState:
         return SpeechMotionState(
-            controls, seed, torch.zeros(0), 0, 0, self.audio.start(), self.encoder.start(), (), (), (),
+            controls, seed, torch.zeros(0), 0, 0, self.audio.start(), self.encoder.start(), (), (), HeardClosures(),
             self.flow.start(2), 0.0, torch.zeros(2, 6), start_living(controls, seed), 0, False,
         )  # fmt: skip
 
@@ -183,14 +183,14 @@ class MotionModel:
         wanted = torch.stack([condition_vector(state.controls.at(first + i)) for i in range(BLOCK)])[None]
         noise = block_noise(state.seed, first // BLOCK)
         motion, cache = sample_block(self.flow, noise, audio, audio_mouth, wanted, state.cache)
-        closed, closed_before = lips_shut([frame.closed for frame in state.frames], state.closed_before)
+        closed, closures = lips_shut([frame.closed for frame in state.frames], state.closures)
         rows = []
         for latent, frame, shut in zip(motion[0], state.frames, closed, strict=True):
             left = ends_at - state.frames_made if ends_at is not None else 0
             closing = ENDING[-left] if 1 <= left <= len(ENDING) else 1.0
             row, state = self._frame(latent, frame, shut, closing, state)
             rows.append(row)
-        return rows, replace(state, frames=(), closed_before=closed_before, cache=cache)
+        return rows, replace(state, frames=(), closures=closures, cache=cache)
 
     def _frame(
         self, latent: Tensor, frame: HeardFrame, shut: float, closing: float, state: SpeechMotionState

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -18,11 +19,12 @@ from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 DEEPEST_GAP_CM: Final = -0.06  # lips press, but don't pass through each other
 FAINT: Final = 0.015  # deviations of mood below this are nothing
 SWELL: Final = 0.2
-# Score of a closure at which the lips begin to shut, and are shut: as many p, b, m as can be had while other sounds shut
+# Score of a closure at which lips begin to shut, and are shut: as many p, b, m as can be had while other sounds shut
 # them no more often than real lips are found shut in their middle (12 % of 66 sounds of GRID's training talkers).
-CLOSING: Final = (-1.9, -0.9)
-CONTRAST, CONTRAST_FRAMES = 0.5, 6
+CLOSING: Final = (-2.2, -1.0)
+CONTRAST, CONTRAST_FRAMES = 0.3, 6
 TOO_EARLY: Final = 2.0  # taken off where the next frame is surer
+HOLD: Final = 1.0  # added while lips are shut
 LARGEST_LOGIT: Final = 6.0
 LID_RANGE_DEG: Final = {"yaw": 35.0, "up": 22.0, "down": 23.0}  # eye rotation at which an eyeLook* shape is 1
 
@@ -55,21 +57,32 @@ _OFFSETS: Final = {
 }
 
 
-def lips_shut(logits: list[float], before: tuple[float, ...]) -> tuple[list[float], tuple[float, ...]]:
-    """How far the lips are shut in each frame of a block, 0 to 1, and what the next block needs as `before`.
+@dataclass(frozen=True)
+class HeardClosures:
+    """What `lips_shut` remembers: logits of the last `CONTRAST_FRAMES` frames, and how far the lips were shut."""
 
-    `logits` say how surely a closure is heard, `before` are those of the frames until now. A voice that always sounds a
-    little shut is heard against itself: what counts is also how much a frame stands out from the `CONTRAST_FRAMES`
-    before it. Lips shut at the surest frame, not on the way to it; the block's last frame can't know.
+    logits: tuple[float, ...] = ()
+    shut: float = 0.0
+
+
+def lips_shut(logits: list[float], before: HeardClosures) -> tuple[list[float], HeardClosures]:
+    """How far the lips are shut in each frame of a block, 0 to 1, by logits that say how surely a closure is heard.
+
+    A voice that always sounds a little shut is heard against itself: what counts is also how much a frame stands out
+    from the `CONTRAST_FRAMES` before it. Open lips shut at the surest frame, not on the way to it; shut lips stay so
+    more easily, and don't part for a single frame. The block's last frame can't know the next one.
     """
+    heard, scores = list(before.logits), []
     bounded = [max(-LARGEST_LOGIT, min(LARGEST_LOGIT, logit)) for logit in logits]
-    heard, shut = list(before), []
     for logit, following in zip(bounded, [*bounded[1:], -math.inf], strict=True):
         recent = heard[-CONTRAST_FRAMES:] or [logit]
-        score = logit + CONTRAST * (logit - sum(recent) / len(recent)) - TOO_EARLY * (following > logit)
-        shut.append(smoothstep(score, *CLOSING))
+        scores.append(logit + CONTRAST * (logit - sum(recent) / len(recent)) - TOO_EARLY * (following > logit))
         heard.append(logit)
-    return shut, tuple(heard[-CONTRAST_FRAMES:])
+    shut = [before.shut]
+    for score, following in zip(scores, [*scores[1:], -math.inf], strict=True):
+        bridged = min(shut[-1], smoothstep(following, *CLOSING))
+        shut.append(max(smoothstep(score + HOLD * (shut[-1] == 1), *CLOSING), bridged))
+    return shut[1:], HeardClosures(tuple(heard[-CONTRAST_FRAMES:]), shut[-1])
 
 
 def smoothstep(x: float, low: float, high: float) -> float:

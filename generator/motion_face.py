@@ -19,12 +19,11 @@ from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 DEEPEST_GAP_CM: Final = -0.06  # lips press, but don't pass through each other
 FAINT: Final = 0.015  # deviations of mood below this are nothing
 SWELL: Final = 0.2
-# Score of a closure at which lips begin to shut, and are shut: as many p, b, m as can be had while other sounds shut
-# them no more often than real lips are found shut in their middle (12 % of 66 sounds of GRID's training talkers).
-CLOSING: Final = (-2.2, -1.0)
+# Score of a closure at which lips begin to shut, and are shut. On voices kept for such choices they are then shut in
+# the middle of a tenth of other sounds (GRID's training talkers: 12 % of 66).
+CLOSING: Final = (-1.8, -1.2)
 CONTRAST, CONTRAST_FRAMES = 0.3, 6
 TOO_EARLY: Final = 2.0  # taken off where the next frame is surer
-HOLD: Final = 1.0  # added while lips are shut
 LARGEST_LOGIT: Final = 6.0
 LID_RANGE_DEG: Final = {"yaw": 35.0, "up": 22.0, "down": 23.0}  # eye rotation at which an eyeLook* shape is 1
 
@@ -69,8 +68,8 @@ def lips_shut(logits: list[float], before: HeardClosures) -> tuple[list[float], 
     """How far the lips are shut in each frame of a block, 0 to 1, by logits that say how surely a closure is heard.
 
     A voice that always sounds a little shut is heard against itself: what counts is also how much a frame stands out
-    from the `CONTRAST_FRAMES` before it. Open lips shut at the surest frame, not on the way to it; shut lips stay so
-    more easily, and don't part for a single frame. The block's last frame can't know the next one.
+    from the `CONTRAST_FRAMES` before it. Open lips shut at the surest frame, not on the way to it, and shut lips don't
+    part for a single frame. The block's last frame can't know the next one.
     """
     heard, scores = list(before.logits), []
     bounded = [max(-LARGEST_LOGIT, min(LARGEST_LOGIT, logit)) for logit in logits]
@@ -81,7 +80,7 @@ def lips_shut(logits: list[float], before: HeardClosures) -> tuple[list[float], 
     shut = [before.shut]
     for score, following in zip(scores, [*scores[1:], -math.inf], strict=True):
         bridged = min(shut[-1], smoothstep(following, *CLOSING))
-        shut.append(max(smoothstep(score + HOLD * (shut[-1] == 1), *CLOSING), bridged))
+        shut.append(max(smoothstep(score, *CLOSING), bridged))
     return shut[1:], HeardClosures(tuple(heard[-CONTRAST_FRAMES:]), shut[-1])
 
 

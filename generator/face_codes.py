@@ -23,21 +23,26 @@ from generator.face_networks import (
     spread,
     to_canonical,
 )
-from generator.face_state import FaceCodes
+from generator.face_state import Box, FaceCodes
 from generator.head_motion import HeadMotion
 
 
 @dataclass(frozen=True)
 class Warped:
     """The portrait's own pixels at their new places: colours float32 [3, 512, 512] in 0..255; where openings show
-    what lies behind the skin, and where the person is, [512, 512] in 0..1. source: [2, 512, 512], where in the portrait
-    the skin at a pixel comes from, px; skin: [512, 512] how much of a pixel is skin of either sheet."""
+    what lies behind the skin, [512, 512] in 0..1. source: [2, 512, 512], where in the portrait the skin at a pixel
+    comes from, px; skin: [512, 512] how much of a pixel is skin of either sheet; outside `box` all is as at rest."""
 
     colours: Tensor
     open: Tensor
-    person: Tensor
     source: Tensor
     skin: Tensor
+    box: Box
+
+    @property
+    def person(self) -> Tensor:
+        """[512, 512] in 0..1: where the person is."""
+        return torch.maximum(self.skin, self.open)
 
     def half_size(self) -> tuple[Tensor, Tensor]:
         """[1, 3, 192, 192] in 0..1 and layers [1, 2, 192, 192] of the face crop."""

@@ -180,7 +180,7 @@ class MouthTouch:
         left, top, right, bottom = mouth_window(face, motion)
         colours, source = (part[:, top:bottom, left:right] for part in (warped.colours, warped.source))
         after = moved(torch.cat([colours, source])[None], fine[:, 3:])[0]
-        person = warped.person[top:bottom, left:right]
+        person = torch.maximum(warped.skin[top:bottom, left:right], warped.open[top:bottom, left:right])
         colours += person * (after[:3] + fine[0, :3] - colours)
         source += person * (after[3:] - source)
 

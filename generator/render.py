@@ -7,7 +7,7 @@ cut into blocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,12 +17,12 @@ from generator.errors import GeneratorError
 from generator.expression_rules import settle_expression
 from generator.face_codes import FaceNetworks, Warped, head_place
 from generator.face_encoder import encode_portrait, encode_working_picture
-from generator.face_state import EyeState, FaceState, OpeningState
+from generator.face_state import Box, EyeState, FaceState, OpeningState
 from generator.framing import Framing
 from generator.head_motion import HeadMotion, head_motion, move_points, place_cells
 from generator.motion_block import MotionBlock
 from generator.mouth_interior import draw_mouth
-from generator.mouth_refiner import MouthTouch
+from generator.mouth_refiner import MouthTouch, mouth_window
 from generator.paste_back import paste
 from generator.rig_fit import RigShape
 from generator.warp import invert_map, pixel_centres, sample_pixels
@@ -32,6 +32,7 @@ SPRITES = tuple(
     f"{side}_teeth{part}" for side in ("upper", "lower") for part in ("", "_centre", "_identity", "_expression")
 )
 # Pixels that a target window is larger than its opening's cells: left, top, right, bottom.
+LEAST_SEEN = 1e-3  # of what lies under the skin: less is a quarter of a grey level
 MARGINS = {"eye_left": (14, 14, 14, 14), "eye_right": (14, 14, 14, 14), "mouth": (22, 18, 22, 64)}
 
 
@@ -103,12 +104,15 @@ class Renderer:
             moment = block[index : index + 1]
             motion = head_motion(face, moment.pose[0].to(self.device))
             warped = _warp(face, moment, motion, self.device)
-            frame = self._complete(face, moment, motion, warped)
-            frame = face.picture + face.moves * (frame - face.picture)
+            drawn = self._complete(face, moment, motion, warped)
             if face.paste is None:
-                frames[index] = frame.add_(0.5).clamp_(0, 255).to(torch.uint8)
+                left, top, right, bottom = warped.box
+                inside = (slice(None), slice(top, bottom), slice(left, right))
+                frames[index] = face.still_frame
+                part = torch.lerp(face.picture[inside], drawn[inside], face.moves[inside[1:]])
+                frames[index][inside] = part.add_(0.5).clamp_(0, 255).to(torch.uint8)
             else:
-                frames[index] = paste(face.paste, frame - face.picture, warped.source, warped.skin)
+                frames[index] = paste(face.paste, face.moves * (drawn - face.picture), warped.source, warped.skin)
         return frames
 
     def _complete(self, face: FaceState, moment: MotionBlock, motion: HeadMotion, warped: Warped) -> Tensor:
@@ -131,45 +135,69 @@ class Renderer:
 
 
 def _warp(face: FaceState, moment: MotionBlock, motion: HeadMotion, device: torch.device) -> Warped:
+    """Only the box that can have changed is drawn; the rest is the portrait at rest."""
     gaze = moment.gaze[0].to(device)
     settled = settle_expression(face, moment.expression[0].to(device), gaze)
     upper = _upper_cells(face, settled.weights, settled.shifts, motion)
-    box = _moving_box(face, upper)
+    openings = (*face.eyes, face.mouth)
+    windows = [*(_target_window(opening, motion) for opening in openings), mouth_window(face, motion)]
+    box = _moving_box(face, upper, windows)
     left, top, right, bottom = box
-    source = pixel_centres((0, 0, SIZE_PX, SIZE_PX), device).clone()
-    source[:, top:bottom, left:right] = invert_map(upper, origin=(0, 0), target=box)
-    skin = face.still_skin.clone()  # [4, 512, 512]
-    skin[:, top:bottom, left:right] = sample_pixels(face.upper_texture, source[:, top:bottom, left:right])
-    behind, opened = face.background.clone(), torch.zeros(SIZE_PX, SIZE_PX, device=device)
+    inside = (slice(top, bottom), slice(left, right))
+    at = invert_map(upper, origin=(0, 0), target=box)  # [2, h, w] of the box, as all below
+    skin = sample_pixels(face.upper_texture, at)  # [4, h, w]
+    behind, opened = face.background[:, *inside].clone(), torch.zeros_like(skin[3])
     covered = skin[3].clone()
-    for opening, shift in zip((*face.eyes, face.mouth), settled.shifts, strict=True):
-        window = _target_window(opening, motion)
-        left, top, right, bottom = window
+    for opening, shift, window in zip(openings, settled.shifts, windows[:3], strict=True):
+        seen = _uncovered(skin[3], window, box)
+        if seen is None:
+            continue
         lower = _lower_cells(face, opening, settled.weights, shift, motion)
-        at = invert_map(lower, origin=(opening.left * CELL_PX, opening.top * CELL_PX), target=window)
-        sheet = sample_pixels(face.lower_texture, at)  # [5, h, w]
-        bare = (1 - skin[3, top:bottom, left:right]) * (1 - sheet[3])
+        under = invert_map(lower, origin=(opening.left * CELL_PX, opening.top * CELL_PX), target=seen)
+        sheet = sample_pixels(face.lower_texture, under)  # [5, h, w] of what is seen
+        here = (slice(seen[1] - top, seen[3] - top), slice(seen[0] - left, seen[2] - left))
+        bare = (1 - skin[3, *here]) * (1 - sheet[3])
         if opening.name == "mouth":
-            inside = draw_mouth(face, settled.weights, motion, window, bare)
+            layer = draw_mouth(face, settled.weights, motion, seen, bare)
         else:
             eye = face.eye_layers[0 if opening.name == "eye_left" else 1]
-            inside = _draw_eye(opening, eye, gaze, motion, window)
-        inside += sheet[3] * (sheet[:3] - inside)
-        behind[:, top:bottom, left:right] += sheet[4] * (inside - behind[:, top:bottom, left:right])
-        opened[top:bottom, left:right] += sheet[4] * bare
-        _take_lower_sheet(source[:, top:bottom, left:right], covered[top:bottom, left:right], at, sheet)
-    person = torch.maximum(covered, opened)
-    return Warped(behind + skin[3] * (skin[:3] - behind), opened, person, source, covered)
+            layer = _draw_eye(opening, eye, gaze, motion, seen)
+        layer = torch.lerp(layer, sheet[:3], sheet[3])
+        behind[:, *here] = torch.lerp(behind[:, *here], layer, sheet[4])
+        opened[here] += sheet[4] * bare
+        _take_lower_sheet(at[:, *here], covered[here], under, sheet)
+    grid = pixel_centres((0, 0, SIZE_PX, SIZE_PX), device)
+    warped = Warped(
+        face.still_colours.clone(), torch.zeros_like(grid[0]), grid.clone(), face.still_skin[3].clone(), box
+    )
+    warped.colours[:, *inside] = torch.lerp(behind, skin[:3], skin[3])
+    warped.open[inside], warped.source[:, *inside], warped.skin[inside] = opened, at, covered
+    return warped
 
 
-def _moving_box(face: FaceState, placed: Tensor) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in pixels, multiples of 16, around where the moving part of the person is and was."""
+def _uncovered(skin: Tensor, window: Box, box: Box) -> Box | None:
+    """The part of an opening's window where the upper sheet [h, w] of the box lets anything through, in steps of 16
+    pixels from the window's corner; None where it is shut."""
+    left, top, right, bottom = window
+    through = skin[top - box[1] : bottom - box[1], left - box[0] : right - box[0]] < 1 - LEAST_SEEN
+    rows, columns = through.any(1).nonzero(), through.any(0).nonzero()
+    if not len(rows):
+        return None
+    x0, x1 = int(columns[0]) // 16 * 16, int(columns[-1]) // 16 * 16 + 16
+    y0, y1 = int(rows[0]) // 16 * 16, int(rows[-1]) // 16 * 16 + 16
+    return left + x0, top + y0, min(left + x1, right), min(top + y1, bottom)
+
+
+def _moving_box(face: FaceState, placed: Tensor, windows: Sequence[Box]) -> Box:
+    """In pixels, multiples of 16: around where the moving part of the person is and was, and the openings' windows."""
     moved = placed[:, face.moving_cells]
-    rest = pixel_centres((0, 0, SIZE_PX, SIZE_PX), placed.device, CELL_PX)[:, face.moving_cells]
-    low = torch.minimum(moved.amin(1), rest.amin(1)).tolist()
-    high = torch.maximum(moved.amax(1), rest.amax(1)).tolist()
-    left, top = (max(int(value - 16) // 16 * 16, 0) for value in low)
-    right, bottom = (min(int(value + 32) // 16 * 16, SIZE_PX) for value in high)
+    low = torch.minimum(moved.amin(1), face.moving_px[0]).tolist()
+    high = torch.maximum(moved.amax(1), face.moving_px[1]).tolist()
+    left, top = (max(int(min(low[axis] - 16, *(window[axis] for window in windows))) // 16 * 16, 0) for axis in (0, 1))
+    right, bottom = (
+        min(int(max(high[axis] + 32, *(window[axis + 2] + 15 for window in windows))) // 16 * 16, SIZE_PX)
+        for axis in (0, 1)
+    )
     return left, top, right, bottom
 
 
@@ -214,7 +242,7 @@ def _push_down(position: Tensor, opening: OpeningState, shift_px: Tensor, bumps:
     position[1] -= amount * opening.down[1]
 
 
-def _target_window(opening: OpeningState, motion: HeadMotion) -> tuple[int, int, int, int]:
+def _target_window(opening: OpeningState, motion: HeadMotion) -> Box:
     """Left, top, right, bottom in pixels; moves with the head in whole pixels, of constant size."""
     left, top, right, bottom = MARGINS[opening.name]
     x0, y0 = opening.left * CELL_PX - left, opening.top * CELL_PX - top
@@ -225,9 +253,7 @@ def _target_window(opening: OpeningState, motion: HeadMotion) -> tuple[int, int,
     return x0, y0, x0 + width, y0 + height
 
 
-def _draw_eye(
-    opening: OpeningState, eye: EyeState, gaze: Tensor, motion: HeadMotion, window: tuple[int, int, int, int]
-) -> Tensor:
+def _draw_eye(opening: OpeningState, eye: EyeState, gaze: Tensor, motion: HeadMotion, window: Box) -> Tensor:
     """[3, h, w]: white of the eye moving with the head, iris turned to the gaze."""
     axes = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, -1, 0]], device=gaze.device)
     front = eye.eyeball_cm + torch.tensor([0, 0, eye.radius_cm], device=gaze.device)

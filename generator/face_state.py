@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from generator.working_picture import CELL_PX
+from generator.working_picture import CELL_PX, SIZE_PX
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the square."""
@@ -140,3 +140,14 @@ class FaceState:
         rows, columns = self.moving_cells.nonzero().unbind(1)
         centres = torch.stack([columns, rows]) * CELL_PX + CELL_PX / 2
         return centres.amin(1), centres.amax(1)
+
+    @cached_property
+    def moving_box(self) -> Box:
+        """In pixels, multiples of 16: cells beyond it stay where they are."""
+        low, high = (part.tolist() for part in self.moving_px)
+        top, left, height, width = self.face_box
+        first = [min(low[0], left * CELL_PX), min(low[1], top * CELL_PX)]
+        last = [max(high[0], (left + width) * CELL_PX), max(high[1], (top + height) * CELL_PX)]
+        x0, y0 = (max(int(edge) - 32, 0) // 16 * 16 for edge in first)
+        x1, y1 = (min(int(edge) + 47, SIZE_PX) // 16 * 16 for edge in last)
+        return x0, y0, x1, y1

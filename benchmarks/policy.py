@@ -3,9 +3,10 @@
     python -m benchmarks.policy
 
 A decision is the whole of it: three tokens verified, two status lists, replay cache, all rules, reserved
-use, durable log entry with signed checkpoint and proof, signed grant. Portrait and recording are looked at
-once before and not counted; that is measured by itself. Whether a token is well signed is remembered by its text: the
-first row asks with tokens that the gate has seen, `decision_new_tokens_p50_ms` with tokens that are new to it.
+use, durable log entry with signed checkpoint and proof, signed grant. Portrait and recording are hashed and looked at
+once before and not counted; that is measured by itself (`media_inspection_p50_ms`). Whether a token is well signed is
+remembered by its text: the first row asks with tokens that the gate has seen, `decision_new_tokens_p50_ms` with tokens
+that are new to it.
 
 Opening sealed weights is held against AES-GCM alone on the same core in the same run, since machines differ several
 times: about half of the time is AES-GCM, a quarter the copy out of the page cache, the rest fresh memory.

@@ -42,7 +42,7 @@ from watermark.frame_window import FrameWindow
 from watermark.lattice import GRID, shrink_matrix
 from watermark.payload import TAG_BITS, pack
 from watermark.pose import fold
-from watermark.video_detector import WORTH_DECODING, demodulate
+from watermark.soft_bits import WORTH_DECODING, demodulate
 from watermark.video_pattern import SEGMENTS, VideoPattern
 
 COMMAND = "python -m benchmarks.watermark_false_positives --work FOLDER"

@@ -2,7 +2,7 @@
 
 from media import PcmFormat
 from policy.authority import Authority, EventReceipt
-from policy.broker_folder import open_broker
+from policy.broker_folder import broker_end, open_broker, pin_broker_end, renew_broker_end
 from policy.broker_service import serve_broker
 from policy.canonical import sha256_hex
 from policy.consent_ceremony import ConsentProposal
@@ -90,13 +90,16 @@ __all__ = [
     "TokenError",
     "TokenStatus",
     "UnknownTokenError",
+    "broker_end",
     "hand_on",
     "live_recording",
     "open_broker",
+    "pin_broker_end",
     "public_jwk",
     "read_cases",
     "read_private_key",
     "read_sealed_header",
+    "renew_broker_end",
     "run_cases",
     "script_digest",
     "seal_weights",

@@ -24,7 +24,7 @@ from typing import Any, Literal, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from policy.broker import KeyBroker
-from policy.broker_folder import BrokerSettings, RecordingClient, broker_address, split_broker
+from policy.broker_folder import BrokerSettings, RecordingClient, broker_address, gate_end, split_broker
 from policy.broker_service import ReleasesKeys
 from policy.canonical import b64url
 from policy.clock import Clock, utc_now
@@ -264,9 +264,9 @@ class Authority:
         """The key that marks new clips, then the retired ones, newest first."""
         return read_mark_keys(self.folder / "keys")
 
-    def rotate_mark_key(self) -> EventReceipt:
+    def rotate_mark_key(self, *, new_pilot: bool = False) -> EventReceipt:
         """Mark new clips with a new key from now on; the old one still reads the clips it marked. Logged."""
-        old, new = rotate_mark_key(self.folder / "keys")
+        old, new = rotate_mark_key(self.folder / "keys", new_pilot=new_pilot)
         self.mark_keys = tuple(one.key for one in self.stored_mark_keys())
         return self._log("mark_key.rotated", {"retired": old.key_id, "active": new.key_id})
 
@@ -363,7 +363,8 @@ class Authority:
             self.stores.events.record("key.released", detail, now=self.clock())
 
         if (address := broker_address(self.folder)) is not None:
-            return RecordingClient(address, gate_key=self.gate_public_key, record_release=record_release)
+            tls = gate_end(self.folder, address)
+            return RecordingClient(address, tls=tls, gate_key=self.gate_public_key, record_release=record_release)
 
         def check_proof(proof_text: str, entry: bytes) -> int:
             origin, key = self.record.log_origin, self.log_public_key
@@ -390,7 +391,7 @@ class Authority:
         )
         self.broker.close()
         del self.broker
-        split_broker(self.folder, folder, settings, address)
+        split_broker(self.folder, folder, settings, address, now=self.clock())
         return self._key_event("broker.split", "kek")
 
     @property

@@ -5,8 +5,9 @@
     content-keys.json   the content keys, wrapped
     broker.sqlite       grants that were used
     released.jsonl      one line for each key that left, on the disk before it left
+    tls/                where the gate asks from another machine: this end's key and certificate, the gate's certificate
 
-The gate's folder keeps `broker-address.json` in their place.
+The gate's folder keeps `broker-address.json` in their place, and its own end in `broker-tls/`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +31,10 @@ from policy.errors import StateError, TokenError
 from policy.grant import GrantClaims, verify_grant
 from policy.key_ring import DEFAULTS, RING_FILE, KeyRing, RingFile
 from policy.keys import read_secret, thumbprint, write_secret
+from policy.mutual_tls import TLS_FOLDER, TlsEnd, create_end, pin_peer
 from provenance import verify_log_proof
 
-SETTINGS, ADDRESS = "broker.json", "broker-address.json"
+SETTINGS, ADDRESS, GATE_TLS_FOLDER = "broker.json", "broker-address.json", "broker-tls"
 MOVED = ("content-keys.json", "broker.sqlite", "broker.sqlite-wal", "broker.sqlite-shm")
 Address = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 
@@ -54,8 +57,10 @@ class BrokerAddress(Strict):
 class RecordingClient(BrokerClient):
     """The gate's end of a split broker: what was released is in the transparency log before the worker has it."""
 
-    def __init__(self, address: str, *, gate_key: Ed25519PublicKey, record_release: RecordRelease) -> None:
-        super().__init__(address)
+    def __init__(
+        self, address: str, *, tls: TlsEnd | None, gate_key: Ed25519PublicKey, record_release: RecordRelease
+    ) -> None:
+        super().__init__(address, tls=tls)
         self._gate_keys = {thumbprint(gate_key): gate_key}
         self._record_release = record_release
 
@@ -66,13 +71,16 @@ class RecordingClient(BrokerClient):
         return wrapped
 
 
-def split_broker(state: Path, folder: Path, settings: BrokerSettings, address: str) -> None:
+def split_broker(state: Path, folder: Path, settings: BrokerSettings, address: str, *, now: datetime) -> None:
     """Move the broker's keys out of a state folder into one of their own; raises StateError, and then moves nothing.
 
     The gate's folder can't open the sealed weights any more. The folder is mode 0700 and belongs to whoever runs this:
-    hand it to the broker's user with chown.
+    hand it to the broker's user with chown, or, whole, to the machine of an `https://` address: both ends have their
+    certificates then.
     """
-    BrokerClient(address)  # raises for an address that is none
+    secured = address.startswith("https://")
+    if not secured:
+        BrokerClient(address)  # raises for an address that is none
     if folder.exists():
         raise StateError(f"{folder} is there already; choose another folder")
     if (state / ADDRESS).exists():
@@ -92,6 +100,9 @@ def split_broker(state: Path, folder: Path, settings: BrokerSettings, address: s
             if (state / name).exists():
                 shutil.copy(state / name, part / name)
                 (part / name).chmod(0o600)
+        if secured:
+            _introduce(part / TLS_FOLDER, state / GATE_TLS_FOLDER, now)
+            BrokerClient(address, tls=TlsEnd.read(state / GATE_TLS_FOLDER))
         part.rename(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -101,6 +112,41 @@ def split_broker(state: Path, folder: Path, settings: BrokerSettings, address: s
         path.unlink(missing_ok=True)
     if ring.uri("kek").startswith("file:") and ring.uri("kek") != DEFAULTS["kek"]:
         (state / ring.uri("kek").removeprefix("file:")).unlink(missing_ok=True)
+
+
+def _introduce(broker: Path, gate: Path, now: datetime) -> None:
+    """A certificate for each end, pinned by the other."""
+    certificate = create_end(broker, name="Vasari key broker", direction="answers", now=now)
+    pin_peer(broker, create_end(gate, name="Vasari gate", direction="asks", now=now), now=now)
+    pin_peer(gate, certificate, now=now)
+
+
+def gate_end(state: Path, address: str) -> TlsEnd | None:
+    """The gate's end of the connection to its broker; None where the address needs none. Raises StateError."""
+    return TlsEnd.read(state / GATE_TLS_FOLDER) if address.startswith("https://") else None
+
+
+def broker_end(folder: Path, address: str) -> TlsEnd | None:
+    """The broker's end; None where the address needs none. Raises StateError."""
+    return TlsEnd.read(folder / TLS_FOLDER) if address.startswith("https://") else None
+
+
+def renew_broker_end(folder: Path, *, of_broker: bool, now: datetime) -> str:
+    """A new key and certificate for one end, in the broker's or the gate's folder; as PEM, for the other end to pin."""
+    if of_broker:
+        _read_settings(folder)
+        return create_end(folder / TLS_FOLDER, name="Vasari key broker", direction="answers", now=now)
+    if broker_address(folder) is None:
+        raise StateError(f"{folder}: its broker was not moved out (`vasari broker split`)")
+    return create_end(folder / GATE_TLS_FOLDER, name="Vasari gate", direction="asks", now=now)
+
+
+def pin_broker_end(folder: Path, pem: str, *, of_broker: bool, now: datetime) -> datetime:
+    """Take the other end's certificate, in the broker's or the gate's folder; when it expires. Raises StateError."""
+    end = folder / (TLS_FOLDER if of_broker else GATE_TLS_FOLDER)
+    if not end.is_dir():
+        raise StateError(f"{end}: missing; run `vasari broker certificate` for this end first")
+    return pin_peer(end, pem, now=now)
 
 
 def broker_address(state: Path) -> str | None:

@@ -1,17 +1,19 @@
-"""The key broker as a process of its own, under its own user: HTTP over a Unix socket, or TCP for a worker elsewhere.
+"""The key broker as a process of its own, under its own user: HTTP over a Unix socket, or TLS from another machine.
 
     POST /v1/content-key   {"grant", "entry", "log_proof"}  ->  {"wrapped"}
 
 `entry` and `wrapped` are base64url. Nothing in a request or an answer is secret: the content key is HPKE cipher text
 for the ephemeral key that the gate signed into the grant. On a Unix socket the kernel names the caller
-(SO_PEERCRED) and only the users given are served, told before anything they send is read. Requests are small, a few
-at a time, each with one deadline until it is read.
+(SO_PEERCRED) and only the users given are served, told before anything they send is read. Over TLS both ends show
+the one certificate that the other has pinned (`policy.mutual_tls`). Plain HTTP goes within one machine only. Requests
+are small, a few at a time, each with one deadline until it is read, the handshake included.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
 import os
 import socket
 import struct
@@ -27,6 +29,7 @@ from urllib.parse import urlsplit
 from policy.canonical import b64url, b64url_decode, canonical_json, strict_json_object
 from policy.errors import GrantError, KeyFileError, PolicyError
 from policy.locked_memory import guard_process
+from policy.mutual_tls import TlsEnd
 
 PATH = "/v1/content-key"
 MAX_REQUEST_BYTES = 256 * 1024
@@ -49,16 +52,16 @@ class ReleasesKeys(Protocol):
 
 
 class BrokerClient:
-    """A broker behind `unix:PATH`, `http://…` or `https://…`."""
+    """A broker behind `unix:PATH`, `https://…`, where `tls` is this end, or `http://…` on this machine."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
-        _parse_address(address)
+    def __init__(self, address: str, *, tls: TlsEnd | None = None) -> None:
+        self._address, self._tls = address, tls
+        _require_fitting(address, tls)
 
     def release_key(self, grant: str, entry: bytes, log_proof: str) -> bytes:
         """The wrapped content key; raises GrantError with the broker's own reason, or when it can't be reached."""
         body = canonical_json({"grant": grant, "entry": b64url(entry), "log_proof": log_proof})
-        connection = _connect(self._address)
+        connection = _connect(self._address, self._tls)
         try:
             connection.request("POST", PATH, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -76,30 +79,35 @@ class BrokerClient:
 
 
 def serve_broker(
-    broker: ReleasesKeys, address: str, *, users: frozenset[int] = frozenset(), ready: Callable[[], None] = lambda: None
+    broker: ReleasesKeys,
+    address: str,
+    *,
+    users: frozenset[int] = frozenset(),
+    tls: TlsEnd | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until the process is ended. `users`: ids that may ask over a Unix socket, besides the broker's own.
 
-    `ready` is called when it listens. Raises PolicyError where it can't listen.
+    `tls`: the broker's end where it listens on `https://`. `ready` is called when it listens. Raises PolicyError where
+    it can't listen.
     """
     guard_process()
-    with make_server(broker, address, users=users) as server:
+    with make_server(broker, address, users=users, tls=tls) as server:
         ready()
         server.serve_forever()
 
 
-def make_server(broker: ReleasesKeys, address: str, *, users: frozenset[int] = frozenset()) -> HTTPServer:
+def make_server(
+    broker: ReleasesKeys, address: str, *, users: frozenset[int] = frozenset(), tls: TlsEnd | None = None
+) -> HTTPServer:
     """The listening server; a socket file has mode 0666 and the kernel's word on who asks."""
-    kind, place = _parse_address(address)
-    if kind == "https":
-        raise PolicyError(
-            f"{address}: a broker speaks plain HTTP; let a proxy end TLS before it, and listen on http://"
-        )
+    kind, place = _require_fitting(address, tls)
     try:
         if kind == "unix":
             return _UnixServer(Path(place), broker, users | {os.geteuid()})
         host, _, port = place.rpartition(":")
-        return _Server((host.strip("[]"), int(port)), broker, None)
+        host = host.strip("[]")
+        return (_Server6 if ":" in host else _Server)((host, int(port)), broker, None, tls)
     except (OSError, OverflowError) as error:
         raise PolicyError(f"{address}: the broker can't listen there ({error})") from error
 
@@ -109,8 +117,10 @@ class _Server(ThreadingMixIn, HTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, address: Any, broker: ReleasesKeys, users: frozenset[int] | None) -> None:
-        self._users = users
+    def __init__(
+        self, address: Any, broker: ReleasesKeys, users: frozenset[int] | None, tls: TlsEnd | None = None
+    ) -> None:
+        self._users, self._tls = users, tls
         self._for_callers, self._for_strangers = (threading.BoundedSemaphore(AT_ONCE) for _ in range(2))
         super().__init__(address, _handler(broker, users))
 
@@ -129,10 +139,29 @@ class _Server(ThreadingMixIn, HTTPServer):
         finally:
             places.release()
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Whoever can't show the pinned certificate in time is hung up on; nothing of theirs is read."""
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        with contextlib.suppress(OSError), self._tls.wrap_answering(request) as secured:
+            deadline = threading.Timer(READ_WITHIN_S, _hang_up, [secured])
+            deadline.start()
+            try:
+                secured.do_handshake()
+                self._tls.require_peer(secured)
+            finally:
+                deadline.cancel()
+            super().finish_request(secured, client_address)
+
     def _places_of(self, request: socket.socket) -> threading.BoundedSemaphore:
         """Strangers take no caller's place."""
         known = self._users is None or _peer_user(request) in self._users
         return self._for_callers if known else self._for_strangers
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _UnixServer(_Server):
@@ -173,7 +202,7 @@ def _handler(broker: ReleasesKeys, users: frozenset[int] | None) -> type[BaseHTT
             if users is not None and (asking := _peer_user(self.connection)) not in users:
                 _refuse(self.connection, asking)
                 return
-            self._deadline = threading.Timer(READ_WITHIN_S, self.connection.shutdown, [socket.SHUT_RD])
+            self._deadline = threading.Timer(READ_WITHIN_S, _hang_up, [self.connection])
             self._deadline.start()
             try:
                 super().handle()
@@ -237,6 +266,12 @@ def _refuse(connection: socket.socket, user: int) -> None:
                 return
 
 
+def _hang_up(connection: socket.socket) -> None:
+    """Wake who waits for more of this connection; of TLS the socket below, so that nothing goes out in the clear."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
 def _peer_user(connection: socket.socket) -> int:
     """User id of the process at the other end of a Unix socket, as the kernel knows it."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -250,20 +285,47 @@ def _parse_address(address: str) -> tuple[str, str]:
     parts = urlsplit(address)
     if kind in ("http", "https") and parts.hostname and parts.port and not parts.path.strip("/"):
         return kind, f"[{parts.hostname}]:{parts.port}"
-    raise PolicyError(f"{address!r:.200}: expected unix:/PATH, http://HOST:PORT or https://HOST:PORT")
+    raise PolicyError(f"{address!r:.200}: expected unix:/PATH, https://HOST:PORT or http://127.0.0.1:PORT")
+
+
+def _require_fitting(address: str, tls: TlsEnd | None) -> tuple[str, str]:
+    """The address in parts; raises PolicyError for TLS without certificates, and for a network without TLS."""
+    kind, place = _parse_address(address)
+    if kind == "https" and tls is None:
+        raise PolicyError(f"{address}: both ends need a certificate; `vasari broker split` makes them for https://")
+    if kind == "http" and not _is_loopback(place.rpartition(":")[0].strip("[]")):
+        raise PolicyError(f"{address}: plain HTTP goes within this machine only (127.0.0.1, ::1); take https://")
+    return kind, place
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or str(error)[:300] or type(error).__name__)
 
 
-def _connect(address: str) -> http.client.HTTPConnection:
+def _connect(address: str, tls: TlsEnd | None) -> http.client.HTTPConnection:
     kind, place = _parse_address(address)
     if kind == "unix":
         return _UnixConnection(place)
     host, _, port = place.rpartition(":")
-    make = http.client.HTTPSConnection if kind == "https" else http.client.HTTPConnection
-    return make(host.strip("[]"), int(port), timeout=ANSWER_TIMEOUT_S)
+    return _NetworkConnection(host.strip("[]"), int(port), tls if kind == "https" else None)
+
+
+class _NetworkConnection(http.client.HTTPConnection):
+    def __init__(self, host: str, port: int, tls: TlsEnd | None) -> None:
+        super().__init__(host, port, timeout=ANSWER_TIMEOUT_S)
+        self._tls = tls
+
+    def connect(self) -> None:
+        super().connect()
+        if self._tls is not None:
+            self.sock = self._tls.wrap_asking(self.sock)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -166,7 +166,7 @@ class Gate:
             now=now,
             gate=self.identity,
             site=self.site,
-            request=RequestFacts.of(request),
+            request=RequestFacts.with_media(request, seen.portrait_sha256, seen.audio_sha256),
             consent=consent,
             chain=chain,
             consent_status=self._status("consent", unreadable, consent),

@@ -3,7 +3,9 @@
     keys/mark.key        the active key
     keys/mark-XXX.key    a retired one, by its number in hexadecimal
 
-A key is never deleted here: the clips that it marked would lose their way back to their manifests.
+A key is never deleted here: the clips that it marked would lose their way back to their manifests. The keys of a
+folder share a pilot, by which a search finds a mark's place for all of them at once; every new pilot makes searches
+longer.
 """
 
 from __future__ import annotations
@@ -44,17 +46,19 @@ def read_mark_keys(folder: Path) -> tuple[StoredMarkKey, ...]:
     return (active, *sorted(others, key=lambda one: one.since, reverse=True))
 
 
-def rotate_mark_key(folder: Path) -> tuple[MarkKey, MarkKey]:
+def rotate_mark_key(folder: Path, *, new_pilot: bool = False) -> tuple[MarkKey, MarkKey]:
     """Retire the active key and put a new one with an unused number in its place: the old key and the new.
 
-    The old key has its new name before the new key takes its place, so that none is ever lost.
+    The new key shares the old one's pilot unless there shall be a `new_pilot`. The old key has its new name before the
+    new key takes its place, so that none is ever lost.
     """
     stored = read_mark_keys(folder)
     taken = {one.key.key_id for one in stored}
     free = [number for number in range(KEY_IDS) if number not in taken]
     if not free:
         raise KeyFileError(f"{folder}: all {KEY_IDS} key numbers are taken; make a new authority with `vasari init`")
-    old, new = stored[0].key, MarkKey.generate(key_id=secrets.choice(free))
+    old = stored[0].key
+    new = MarkKey.generate(key_id=secrets.choice(free), beside=None if new_pilot else old)
     retired = folder / RETIRED.format(old.key_id)
     if not retired.exists():
         os.link(folder / ACTIVE, retired)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from media import MediaError, number_faces, probe, read_audio, read_portrait
+from policy.canonical import sha256_hex
 from policy.consent_token import FaceCommitment
 from policy.decision import Denial
 from policy.face_commitment import FaceEmbedding, face_embedding, opens
@@ -63,9 +64,12 @@ class AudioFacts:
 class MediaFacts:
     """Facts of both files; what could not be found out is None, with its reason in `unreadable`.
 
-    `embeddings`, one for each face, are compared with the consent's commitment and go no further: no record keeps them.
+    `portrait_sha256`, `audio_sha256`: of the files as they are, readable or not. `embeddings`, one for each face, are
+    compared with the consent's commitment and go no further: no record keeps them.
     """
 
+    portrait_sha256: str
+    audio_sha256: str
     portrait: PortraitFacts | None
     audio: AudioFacts | None
     unreadable: Mapping[str, Denial] = field(default_factory=dict)
@@ -80,7 +84,7 @@ class MediaFacts:
 
 
 def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
-    """Look at both files; too large and unreadable ones become denials, never exceptions."""
+    """Hash and look at both files; too large and unreadable ones become denials, never exceptions."""
     unreadable: dict[str, Denial] = {}
     portrait_facts: PortraitFacts | None = None
     embeddings: tuple[FaceEmbedding, ...] = ()
@@ -99,7 +103,7 @@ def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
         unreadable["audio"] = Denial(
             "audio.unreadable", str(error), "Give a sound file with speech (WAV, FLAC, MP3, AAC, Opus)."
         )
-    return MediaFacts(portrait_facts, audio_facts, unreadable, embeddings)
+    return MediaFacts(sha256_hex(portrait), sha256_hex(audio), portrait_facts, audio_facts, unreadable, embeddings)
 
 
 def _require_size(name: str, data: bytes, most: int) -> None:

@@ -157,9 +157,14 @@ class RequestFacts:
     @classmethod
     def of(cls, request: GenerationRequest) -> RequestFacts:
         """Hash a request."""
+        return cls.with_media(request, sha256_hex(request.portrait), sha256_hex(request.audio))
+
+    @classmethod
+    def with_media(cls, request: GenerationRequest, portrait_sha256: str, audio_sha256: str) -> RequestFacts:
+        """Hash a request whose portrait and recording were hashed already, by whoever looked at them."""
         return cls(
-            portrait_sha256=sha256_hex(request.portrait),
-            audio_sha256=sha256_hex(request.audio),
+            portrait_sha256=portrait_sha256,
+            audio_sha256=audio_sha256,
             consent_sha256=sha256_hex(utf8(request.consent)),
             accreditation_sha256=sha256_hex(utf8(request.accreditation)),
             purpose=request.purpose,

@@ -18,7 +18,7 @@ Check = Callable[..., str | None]
 
 @dataclass(frozen=True)
 class Rule:
-    """`check` gets the facts named in `needs` and returns what is wrong, in words, or None."""
+    """`check` gets the facts named in `needs`, in their order, and returns what is wrong, in words, or None."""
 
     rule_id: str
     needs: tuple[str, ...]
@@ -50,7 +50,7 @@ def judge(facts: Facts, rules: Sequence[Rule]) -> tuple[Denial, ...]:
             for name in rule.needs:
                 if name in absent and not _explained(name, missing):
                     missing.setdefault(name, _missing(name))
-        elif (fact := rule.check(**{name: known[name] for name in rule.needs})) is not None:
+        elif (fact := rule.check(*[known[name] for name in rule.needs])) is not None:
             failed.append(Denial(rule.rule_id, fact, rule.remedy))
     return (*missing.values(), *failed)
 

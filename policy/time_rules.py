@@ -28,8 +28,7 @@ def time_rules(token: str, issuer: Callable[[GateIdentity], str]) -> Iterator[Ru
 
 
 def _rule(token: str, code: str, issuer: Callable[[GateIdentity], str]) -> Rule:
-    def check(**facts: object) -> str | None:
-        gate, now, claims = facts["gate"], facts["now"], facts[token]
+    def check(claims: object, gate: object, now: object) -> str | None:
         if not isinstance(gate, GateIdentity) or not isinstance(now, datetime) or not isinstance(claims, TIMED):
             return f"The {token} token can't be judged."
         fault = TIME_CHECKS[code](vars(claims), issuer(gate), gate.gate_id, int(now.timestamp()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torchaudio.functional import resample
 from watermark.audio_pattern import ANALYSIS_RATE, FRAME, AudioPattern, check_rate, check_samples
 from watermark.audio_search import (
     Hypothesis,
-    PatternSearch,
+    PilotSearch,
     chip_sums,
     coarse_speed_planes,
     folded,
@@ -22,7 +23,7 @@ from watermark.audio_search import (
 )
 from watermark.detection import Detection, TagCheck
 from watermark.errors import TooShortError, WatermarkError
-from watermark.key import MarkKey
+from watermark.key import MarkKey, by_pilot
 from watermark.payload import Payload
 
 SHORTEST_S = 1.0
@@ -96,7 +97,7 @@ class _Search:
     """The last seconds of sound, and what was read in them."""
 
     def __init__(self, keys: Sequence[MarkKey]) -> None:
-        self._keys = [(key, PatternSearch(AudioPattern.of(key))) for key in keys]
+        self._groups = [(PilotSearch(AudioPattern.of(pilot).pilot), group) for pilot, group in by_pilot(keys)]
         self._check = TagCheck()
         self._sound = torch.zeros(0)
         self._looks = list(LOOKS_S)
@@ -135,10 +136,10 @@ class _Search:
         sound = self._sound * (0.05 / loudness)  # no threshold below depends on the loudness
         values = plane(sound)
         sums = chip_sums(values)
-        for key, search in self._keys:
+        for search, keys in self._groups:
             hypotheses = search.plain(folded(sums), LIKELIEST)
             cut = search.cut(sums, ANALYSIS_RATE)
-            if self._read([*hypotheses, *([cut] if cut else [])], key):
+            if self._read([*hypotheses, *([cut] if cut else [])], keys):
                 return
         if thoroughly and not self._tried(tempo_planes(values)):
             likely = {one.name for best in self._ranked(coarse_speed_planes(sound)) for one in best}
@@ -148,27 +149,28 @@ class _Search:
     def _tried(self, planes: Planes) -> bool:
         """Whether one of the likeliest planes carries a mark."""
         return any(
-            self._read([hypothesis for one in best for hypothesis in search.plain(one.table, 1)], key)
-            for (key, search), best in zip(self._keys, self._ranked(planes), strict=True)
+            self._read([hypothesis for one in best for hypothesis in search.plain(one.table, 1)], keys)
+            for (search, keys), best in zip(self._groups, self._ranked(planes), strict=True)
         )
 
     def _ranked(self, planes: Planes) -> list[list[Ranked]]:
-        """For each key the likeliest planes, best first."""
-        ranked: list[list[Ranked]] = [[] for _ in self._keys]
+        """For each pilot the likeliest planes, best first."""
+        ranked: list[list[Ranked]] = [[] for _ in self._groups]
         for name, table in planes:
-            for (_, search), best in zip(self._keys, ranked, strict=True):
+            for (search, _), best in zip(self._groups, ranked, strict=True):
                 best.append(Ranked(search.best_z(table), name, table))
                 best.sort(key=lambda one: -one.z)
                 del best[LIKELIEST:]
         return ranked
 
-    def _read(self, hypotheses: Sequence[Hypothesis], key: MarkKey) -> bool:
+    def _read(self, hypotheses: Sequence[Hypothesis], keys: Sequence[MarkKey]) -> bool:
         """Whether the search is over."""
-        for hypothesis in hypotheses:
+        for hypothesis, key in product(hypotheses, keys):
             self._best_z = max(self._best_z, hypothesis.z)
-            if hypothesis.excess < WORTH_DECODING:
+            excess, word = hypothesis.word(AudioPattern.of(key))
+            if excess < WORTH_DECODING:
                 continue
-            self.payload = self._check.read(hypothesis.word, key)
+            self.payload = self._check.read(word, key)
             if self.payload is not None:
                 self._best_z, self._key_id = hypothesis.z, key.key_id
             if self.ended:

@@ -55,12 +55,15 @@ class AudioPattern:
         return self.signs * torch.where(self.owner >= 0, coded[self.owner], 1.0)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def _pattern(key: MarkKey) -> AudioPattern:
+    held = np.zeros(CELLS, np.bool_)  # by the pilot, which keys of one site share
+    held[prf.permutation(key.pilot, "audio/cells", CELLS)[:PILOT_CELLS]] = True
     order = prf.permutation(key, "audio/cells", CELLS)
-    signs = torch.from_numpy(prf.signs(key, "audio/chips", CELLS).astype(np.float32))
+    chips = np.where(held, prf.signs(key.pilot, "audio/chips", CELLS), prf.signs(key, "audio/chips", CELLS))
+    signs = torch.from_numpy(chips.astype(np.float32))
     owner = torch.full((CELLS,), -1)
-    owner[torch.from_numpy(order[PILOT_CELLS:])] = torch.arange(CELLS - PILOT_CELLS) % CODED_BITS
+    owner[torch.from_numpy(order[~held[order]])] = torch.arange(CELLS - PILOT_CELLS) % CODED_BITS
     pilot = torch.where(owner < 0, signs, 0.0)
     return AudioPattern(*(plane.reshape(PERIOD, BINS) for plane in (pilot, signs, owner)))
 

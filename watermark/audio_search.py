@@ -7,7 +7,7 @@ same pitch only their distance changes. A cut is looked for as two pieces of one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,14 +46,28 @@ DEPENDABLE = 1e-6  # power below this share of the window's mean says nothing
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A likely start: pilot z in standard deviations of its null, and the soft code word read there [512].
-
-    `excess` is the energy of the word over what chance gives it, in standard deviations.
-    """
+    """Likely starts: pilot z in standard deviations of its null, and the places that are read, in folded planes."""
 
     z: float
-    word: NDArray[np.float64]
-    excess: float
+    pieces: tuple[tuple[Tensor, int], ...]
+
+    def word(self, pattern: AudioPattern) -> tuple[float, NDArray[np.float64]]:
+        """The soft code word [512] read there, and its energy over what chance gives it, in standard deviations.
+
+        With secret random signs a bit's variance is the sum of its cells' squares, whatever the sound is.
+        """
+        word = sum((_word(table, place, pattern) for table, place in self.pieces), np.zeros(CODED_BITS))
+        energy = sum(float(table[:, place % FINE_PER_CHIP].square().sum()) for table, place in self.pieces)
+        variance = max(1e-12, energy * (1 - PILOT_CELLS / CELLS) / CODED_BITS)
+        return (float(word @ word) / variance - CODED_BITS) / (2 * CODED_BITS) ** 0.5, word
+
+
+def _word(table: Tensor, place: int, pattern: AudioPattern) -> NDArray[np.float64]:
+    start, fine = divmod(place, FINE_PER_CHIP)
+    values = (table[:, fine].roll(-start, 0) * pattern.signs).flatten()
+    owner = pattern.owner.flatten()
+    data = owner >= 0
+    return np.bincount(owner[data].numpy(), values[data].numpy(), CODED_BITS).astype(np.float64)
 
 
 def plane(sound: Tensor, length: int = FRAME) -> Tensor:
@@ -92,12 +106,11 @@ def folded(sums: Tensor, first: int = 0, per_chip: int = FINE_PER_CHIP) -> Tenso
     return table.reshape(PERIOD, per_chip, -1)
 
 
-class PatternSearch:
-    """The pattern of one key, looked for in planes."""
+class PilotSearch:
+    """A pilot [PERIOD, BINS], looked for in planes."""
 
-    def __init__(self, pattern: AudioPattern) -> None:
-        self._pattern = pattern
-        pilots = torch.stack([pattern.pilot.roll(start, 0) for start in range(PERIOD)])
+    def __init__(self, pilot: Tensor) -> None:
+        pilots = torch.stack([pilot.roll(start, 0) for start in range(PERIOD)])
         self._pilots = {bins: pilots[:, :, :bins].flatten(1) for bins in (BINS, TELEPHONE_BINS)}
 
     def plain(self, table: Tensor, count: int) -> list[Hypothesis]:
@@ -105,10 +118,7 @@ class PatternSearch:
         correlation, energy = self._correlate(table)
         z = correlation / energy.sqrt().clamp(min=1e-9)
         best = z.flatten().topk(count)
-        return [
-            _weighed(float(v), [(table, int(i))], self._word(table, int(i)))
-            for v, i in zip(best.values, best.indices, strict=True)
-        ]
+        return [Hypothesis(float(v), ((table, int(i)),)) for v, i in zip(best.values, best.indices, strict=True)]
 
     def best_z(self, table: Tensor) -> float:
         """The highest pilot z over all starts."""
@@ -128,31 +138,13 @@ class PatternSearch:
         split = int((before.values + after.values).argmax())
         z = float((before.values + after.values)[split] / energy.sqrt().clamp(min=1e-9))
         left, right = torch.stack(tables[: split + 1]).sum(0), torch.stack(tables[split + 1 :]).sum(0)
-        pieces = [(left, int(before.indices[split])), (right, int(after.indices[split]))]
-        return _weighed(z, pieces, sum((self._word(*piece) for piece in pieces), np.zeros(CODED_BITS)))
+        return Hypothesis(z, ((left, int(before.indices[split])), (right, int(after.indices[split]))))
 
     def _correlate(self, table: Tensor) -> tuple[Tensor, Tensor]:
         """Pilot correlation [PERIOD, FINE_PER_CHIP] of every start, and its variance under the null, likewise."""
         flat = table.transpose(0, 1).flatten(1)  # [starts within a chip, cells]
         variance = flat.square().sum(1) * PILOT_CELLS / CELLS
         return self._pilots[table.shape[2]] @ flat.T, variance.expand(PERIOD, -1)
-
-    def _word(self, table: Tensor, place: int) -> NDArray[np.float64]:
-        start, fine = divmod(place, FINE_PER_CHIP)
-        values = (table[:, fine].roll(-start, 0) * self._pattern.signs).flatten()
-        owner = self._pattern.owner.flatten()
-        data = owner >= 0
-        return np.bincount(owner[data].numpy(), values[data].numpy(), CODED_BITS).astype(np.float64)
-
-
-def _weighed(z: float, pieces: Sequence[tuple[Tensor, int]], word: NDArray[np.float64]) -> Hypothesis:
-    """A hypothesis with its word, which was read at these starts of folded planes.
-
-    With secret random signs a bit's variance is the sum of its cells' squares, whatever the sound is.
-    """
-    energy = sum(float(table[:, place % FINE_PER_CHIP].square().sum()) for table, place in pieces)
-    variance = max(1e-12, energy * (1 - PILOT_CELLS / CELLS) / CODED_BITS)
-    return Hypothesis(z, word, (float(word @ word) / variance - CODED_BITS) / (2 * CODED_BITS) ** 0.5)
 
 
 def speed_planes(sound: Tensor, lengths: Iterable[int]) -> Iterator[tuple[int, Tensor]]:

@@ -20,7 +20,8 @@ from watermark.frame_window import SLOT_S, SLOTS_PER_SEGMENT, FrameWindow
 from watermark.key import MarkKey
 from watermark.payload import Payload, pack
 from watermark.pose import Pose, fold, on_lattice
-from watermark.video_detector import FrameBlockLike, demodulate
+from watermark.soft_bits import demodulate
+from watermark.video_detector import FrameBlockLike
 from watermark.video_pattern import SEGMENTS, VideoPattern
 
 WINDOW_S = 20.0
@@ -86,7 +87,7 @@ def _segment_strengths(window: FrameWindow, pose: Pose, key: MarkKey, coded: Ten
     numbers, values = demodulate(slots * pose.speed, cells, border)
     tori = fold(values * seen, top, left).flatten(1)
     pattern = VideoPattern.of(key)
-    expected = pattern.signs.float() * coded[pattern.owner]  # [S, G*G]
+    expected = pattern.signs.float() * coded[pattern.owner.long()]  # [S, G*G]
     z = tori @ expected.T / tori.norm(dim=1, keepdim=True).clamp(min=1e-9)  # [T, S]
     first = torch.arange(SEGMENTS)[:, None]
     by_start = z[torch.arange(len(numbers)), (numbers + first) % SEGMENTS]  # [S, T]

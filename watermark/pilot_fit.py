@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from watermark.key import MarkKey
 from watermark.lattice import GRID
+from watermark.pilot import PILOT_WAVES, Pilot
 from watermark.pilot_wave import phase_slots
 from watermark.pose import Pose, as_matrix, pixel_positions, project
-from watermark.video_pattern import PILOT_WAVES, VideoPattern
 
 BLOCK_PX = 16
 TILTS = (-0.16, -0.12, -0.08, -0.04, 0.0, 0.04, 0.08, 0.12, 0.16)  # change of scale over half a short side
@@ -38,40 +37,39 @@ class _Blocks:
     places: Tensor
 
 
-def fit(waves: Tensor, starts: Sequence[Sequence[Tensor]], speeds: Sequence[float], key: MarkKey) -> list[Pose]:
+def fit(waves: Tensor, starts: Sequence[Sequence[Tensor]], speeds: Sequence[float], pilot: Pilot) -> list[Pose]:
     """For each wave complex64 [h, w] of `waves`, taken at its speed, the pose that fits the pilot best.
 
     It is looked for near one of the homographies [3, 3] of its `starts`, which are right up to a shift and a tilt.
     """
     found = [
-        max((_placed(_demodulated(wave, s, key), s, key) for s in near), key=lambda placed: placed[0])[1]
+        max((_placed(_demodulated(wave, s, pilot), s, pilot) for s in near), key=lambda placed: placed[0])[1]
         for wave, near in zip(waves, starts, strict=True)
     ]
     for _ in range(ROUNDS if found else 0):
-        blocks = [_demodulated(wave, matrix, key) for wave, matrix in zip(waves, found, strict=True)]
-        found = list(_climbed(blocks, torch.stack(found), key))
-    return [strength(wave, matrix, speed, key) for wave, matrix, speed in zip(waves, found, speeds, strict=True)]
+        blocks = [_demodulated(wave, matrix, pilot) for wave, matrix in zip(waves, found, strict=True)]
+        found = list(_climbed(blocks, torch.stack(found), pilot))
+    return [strength(wave, matrix, speed, pilot) for wave, matrix, speed in zip(waves, found, speeds, strict=True)]
 
 
-def strength(wave: Tensor, matrix: Tensor, speed: float, key: MarkKey) -> Pose:
+def strength(wave: Tensor, matrix: Tensor, speed: float, pilot: Pilot) -> Pose:
     """The pose of exactly this homography.
 
     Against random phases the sum's variance is 2 * 16 * sum(|wave|^2), whatever the picture shows.
     """
-    blocks = _demodulated(wave, matrix, key)
+    blocks = _demodulated(wave, matrix, pilot)
     total = complex((blocks.plus.sum() + blocks.minus.sum()).item())
     chance = (2 * PILOT_WAVES * float(wave.abs().square().sum())) ** 0.5
     peak = total / max(1e-9, chance)
     return Pose(as_matrix(matrix), z=abs(peak), speed=speed, phase_slots=phase_slots(peak))
 
 
-def _demodulated(wave: Tensor, matrix: Tensor, key: MarkKey) -> _Blocks:
-    pattern = VideoPattern.of(key)
+def _demodulated(wave: Tensor, matrix: Tensor, pilot: Pilot) -> _Blocks:
     height, width = (side // BLOCK_PX * BLOCK_PX or side for side in wave.shape)
     positions = pixel_positions(*wave.shape)[:height, :width]
     cells = project(matrix, positions) - 0.5  # a cell's chip stands at its middle
-    angle = torch.einsum("ic,yxc->iyx", pattern.pilot_waves, (cells * (2 * pi / GRID)).float())
-    angle += pattern.pilot_phases[:, None, None]
+    angle = torch.einsum("ic,yxc->iyx", pilot.waves, (cells * (2 * pi / GRID)).float())
+    angle += pilot.phases[:, None, None]
     turning = torch.polar(torch.ones_like(angle), -angle)
     part = wave[:height, :width]
     plus, minus = _blocked(part * turning), _blocked(part * turning.conj())
@@ -86,9 +84,9 @@ def _blocked(values: Tensor) -> Tensor:
     return values.reshape(count, height // y, y, width // x, x).sum((2, 4)).flatten(1)
 
 
-def _placed(blocks: _Blocks, matrix: Tensor, key: MarkKey) -> tuple[float, Tensor]:
+def _placed(blocks: _Blocks, matrix: Tensor, pilot: Pilot) -> tuple[float, Tensor]:
     """The pilot's sum under the best shift on the torus and the best tilt, and the homography with these."""
-    k = VideoPattern.of(key).pilot_waves
+    k = pilot.waves
     tilts = torch.tensor([(a, b) for a in TILTS for b in TILTS], dtype=torch.float64)
     tilted = torch.eye(3, dtype=torch.float64).repeat(len(tilts), 1, 1)
     tilted[:, 2, :2] = tilts
@@ -113,12 +111,12 @@ def _turning(k: Tensor, moved: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(angle), -angle)
 
 
-def _climbed(blocks: Sequence[_Blocks], start: Tensor, key: MarkKey) -> Tensor:
+def _climbed(blocks: Sequence[_Blocks], start: Tensor, pilot: Pilot) -> Tensor:
     """All eight numbers of each homography [N, 3, 3], uphill."""
     plus, minus = (torch.stack([getattr(one, side) for one in blocks]) for side in ("plus", "minus"))  # [N, 16, B]
     places = blocks[0].places
     points = F.pad(places, (0, 1), value=1.0)  # [B, 3]
-    waves = VideoPattern.of(key).pilot_waves.double() * (2 * pi / GRID)
+    waves = pilot.waves.double() * (2 * pi / GRID)
     here = project(start, places.expand(len(start), -1, -1))
     limit = (plus.abs() + minus.abs()).sum((1, 2)).double() + 1e-9
     change = torch.zeros_like(start)
@@ -149,10 +147,9 @@ def _climbed(blocks: Sequence[_Blocks], start: Tensor, key: MarkKey) -> Tensor:
     return kept / kept[:, 2:, 2:]
 
 
-def rendered(pose: Pose, key: MarkKey, height: int, width: int) -> Tensor:
+def rendered(pose: Pose, pilot: Pilot, height: int, width: int) -> Tensor:
     """The pilot as a picture [height, width] in a pose shows it."""
-    pattern = VideoPattern.of(key)
     matrix = torch.tensor(pose.to_cells, dtype=torch.float64)
     cells = project(matrix, pixel_positions(height, width)) - 0.5
-    angle = torch.einsum("ic,yxc->iyx", pattern.pilot_waves, (cells * (2 * pi / GRID)).float())
-    return (angle + pattern.pilot_phases[:, None, None]).cos().sum(0)
+    angle = torch.einsum("ic,yxc->iyx", pilot.waves, (cells * (2 * pi / GRID)).float())
+    return (angle + pilot.phases[:, None, None]).cos().sum(0)

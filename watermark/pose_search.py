@@ -8,7 +8,6 @@ spectra of its windows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import pi
@@ -17,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from watermark.key import MarkKey
 from watermark.lattice import GRID
-from watermark.video_pattern import PILOT_WAVES, VideoPattern
+from watermark.pilot import PILOT_WAVES, Pilot
 from watermark.visibility import blur
 
 SPECTRUM = 256  # points along each axis, in pixels of the search
@@ -48,17 +46,33 @@ class Hypothesis:
         return matrix
 
 
-def search_linear(waves: Tensor, speeds: Sequence[float], key: MarkKey, *, best: int = 3) -> list[Hypothesis]:
-    """The most likely turns, scales, stretches and mirrors of waves complex64 [V, h, w], most likely first.
+@dataclass(frozen=True)
+class Spectra:
+    """What every pilot is looked for in: `waves` complex64 [V, h, w], one for each of `speeds`, and their spectra.
+
+    Of each wave the spectrum of the whole picture and that of its windows, [256, 256].
+    """
+
+    waves: Tensor
+    speeds: tuple[float, ...]
+    powers: tuple[tuple[Tensor, Tensor], ...]
+
+    @classmethod
+    def of(cls, waves: Tensor, speeds: tuple[float, ...]) -> Spectra:
+        return cls(waves, speeds, tuple((_whole_spectrum(wave), _window_spectrum(wave)) for wave in waves))
+
+
+def search_linear(spectra: Spectra, pilot: Pilot, *, best: int = 3) -> list[Hypothesis]:
+    """The most likely turns, scales, stretches and mirrors, most likely first.
 
     Each is given up to half a turn: a plane wave looks the same upside down.
     """
-    short = min(waves.shape[1:])
+    short = min(spectra.waves.shape[1:])
     found: list[tuple[Hypothesis, Tensor]] = []
-    for wave, speed in zip(waves, speeds, strict=True):
-        for spectrum in (_whole_spectrum(wave), _window_spectrum(wave)):
+    for both, speed in zip(spectra.powers, spectra.speeds, strict=True):
+        for spectrum in both:
             stretched = speed == 1.0
-            scores = _looked_up(spectrum, _places(key, short, stretched))
+            scores = _looked_up(spectrum, _places(pilot, short, stretched))
             top = scores.topk(KEPT)
             grid = _grid(stretched)
             found += [
@@ -69,7 +83,7 @@ def search_linear(waves: Tensor, speeds: Sequence[float], key: MarkKey, *, best:
     distinct: list[Hypothesis] = []
     for one, spectrum in found:
         if not any(_same(one.linear, other.linear) for other in distinct):
-            distinct.append(_climbed(spectrum, one, key, short))
+            distinct.append(_climbed(spectrum, one, pilot, short))
         if len(distinct) == best:
             break
     return sorted(distinct, key=lambda h: -h.score)
@@ -79,7 +93,7 @@ def _same(linear: Tensor, other: Tensor) -> bool:
     return any(float((linear * sign - other).abs().max()) < 0.05 * GRID for sign in (1, -1))
 
 
-def _climbed(spectrum: Tensor, start: Hypothesis, key: MarkKey, short: int) -> Hypothesis:
+def _climbed(spectrum: Tensor, start: Hypothesis, pilot: Pilot, short: int) -> Hypothesis:
     """The best of many small changes of a hypothesis; the draws are fixed."""
     generator = torch.Generator().manual_seed(1)
     linear, score = start.linear, start.score
@@ -87,23 +101,23 @@ def _climbed(spectrum: Tensor, start: Hypothesis, key: MarkKey, short: int) -> H
         for _ in range(rounds):
             change = torch.randn(96, 2, 2, generator=generator, dtype=torch.float64) * spread
             tries = torch.cat([linear[None], linear @ (torch.eye(2, dtype=torch.float64) + change)])
-            scores = _scores(spectrum, tries, key, short)
+            scores = _scores(spectrum, tries, pilot, short)
             at = int(scores.argmax())
             linear, score = tries[at], float(scores[at])
     return Hypothesis(linear, start.speed, score)
 
 
-def _scores(spectrum: Tensor, linear: Tensor, key: MarkKey, short: int) -> Tensor:
+def _scores(spectrum: Tensor, linear: Tensor, pilot: Pilot, short: int) -> Tensor:
     """Sum of the powers at the pilot's places under hypotheses [N, 2, 2], in deviations of chance: [N]."""
-    return _looked_up(spectrum, _placed(linear, key, short))
+    return _looked_up(spectrum, _placed(linear, pilot, short))
 
 
-def _placed(linear: Tensor, key: MarkKey, short: int) -> Tensor:
+def _placed(linear: Tensor, pilot: Pilot, short: int) -> Tensor:
     """Where the pilot's waves stand in the flat spectrum under hypotheses [N, 2, 2]: int64 [N, 16].
 
     Waves too short for the pixels stand in an extra point behind the spectrum.
     """
-    k = VideoPattern.of(key).pilot_waves.double() / GRID
+    k = pilot.waves.double() / GRID
     turns = torch.einsum("ic,ncx->nix", k, linear) / short  # waves a pixel
     at = (turns * SPECTRUM).round().long() % SPECTRUM
     inside = (turns.abs() < 0.5).all(-1)
@@ -117,8 +131,8 @@ def _looked_up(spectrum: Tensor, places: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _places(key: MarkKey, short: int, stretched: bool) -> Tensor:
-    return _placed(_grid(stretched), key, short)
+def _places(pilot: Pilot, short: int, stretched: bool) -> Tensor:
+    return _placed(_grid(stretched), pilot, short)
 
 
 def _whole_spectrum(wave: Tensor) -> Tensor:

@@ -16,11 +16,12 @@ from watermark.code import CODED_BITS
 from watermark.detection import Detection, TagCheck
 from watermark.errors import WatermarkError
 from watermark.frame_window import reduced_luma
-from watermark.key import MarkKey
+from watermark.key import MarkKey, by_pilot
+from watermark.pilot import Pilot
 from watermark.pilot_fit import fit, strength
 from watermark.pilot_wave import reduced, white
 from watermark.pose import Pose, fold, identity_matrix, on_lattice
-from watermark.pose_search import search_linear
+from watermark.pose_search import Spectra, search_linear
 from watermark.video_pattern import VideoPattern
 from watermark.visibility import blur, received_mask
 
@@ -42,16 +43,20 @@ def detect_still(frame: Tensor, keys: Sequence[MarkKey]) -> Detection:
     check, best_z = TagCheck(), 0.0
     fine = reduced(_whitened(picture)[None])[0]
     wave = white(torch.complex(fine, torch.zeros_like(fine))[None])[0]
-    for key in keys:
-        plain = strength(wave, identity_matrix(*fine.shape), 1.0, key)
-        starts = [[h.matrix(sign) for sign in (1, -1)] for h in search_linear(wave[None], (1.0,), key, best=POSES)]
-        likely = fit(wave.expand(len(starts), -1, -1), starts, [1.0] * len(starts), key)
+    spectra = Spectra.of(wave[None], (1.0,))
+    for pilot_key, group in by_pilot(keys):
+        pilot = Pilot.of(pilot_key)
+        plain = strength(wave, identity_matrix(*fine.shape), 1.0, pilot)
+        starts = [[h.matrix(sign) for sign in (1, -1)] for h in search_linear(spectra, pilot, best=POSES)]
+        likely = fit(wave.expand(len(starts), -1, -1), starts, [1.0] * len(starts), pilot)
         for pose in (plain, *likely):
             best_z = max(best_z, pose.z)
-            for word in _soft_words(picture, pose, key):
-                payload = check.read(word.double().numpy(), key)
-                if payload is not None:
-                    return Detection("video", payload, key.key_id, check.log10_false_positive, pose.z, 0.0)
+            torus = _torus(picture, pose)
+            for key in group:
+                for word in _soft_words(torus, VideoPattern.of(key)):
+                    payload = check.read(word.double().numpy(), key)
+                    if payload is not None:
+                        return Detection("video", payload, key.key_id, check.log10_false_positive, pose.z, 0.0)
     return Detection("video", None, None, check.log10_false_positive, best_z, 0.0)
 
 
@@ -63,16 +68,20 @@ def _whitened(picture: Tensor) -> Tensor:
     return (detail / deviation).clamp(-2.5, 2.5) * share
 
 
-def _soft_words(picture: Tensor, pose: Pose, key: MarkKey) -> list[Tensor]:
-    """Soft code words [512] of the likeliest segments, best first."""
+def _torus(picture: Tensor, pose: Pose) -> Tensor:
+    """Weighted chip values [1, G*G] of a picture [H, W] at a pose."""
     top, left, cells, seen = on_lattice(picture[None], pose)
     detail = cells - blur(cells, 3)
     detail = detail - blur(detail, 3)
     deviation = blur(detail.square(), 3).clamp(min=0).sqrt().clamp(min=0.5)
     weight = received_mask(cells + 128) / deviation * seen
-    torus = fold((detail / deviation).clamp(-2, 2) * weight, top, left).flatten(1)
+    return fold((detail / deviation).clamp(-2, 2) * weight, top, left).flatten(1)
+
+
+def _soft_words(torus: Tensor, pattern: VideoPattern) -> list[Tensor]:
+    """Soft code words [512] of the likeliest segments, best first."""
     variance = float(torus.square().sum()) / CODED_BITS
-    words = VideoPattern.of(key).correlate(torus)[..., 0]
+    words = pattern.correlate(torus)[..., 0]
     excess = (words.square().sum(1) / max(variance, 1e-12) - CODED_BITS) / (2 * CODED_BITS) ** 0.5
     order = excess.argsort(descending=True)[:CANDIDATES]
     return [words[s] for s in order if excess[s] >= WORTH_DECODING]

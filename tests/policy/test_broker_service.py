@@ -154,9 +154,16 @@ def test_slow_callers_hold_nobody_up_and_are_cut_off(simulator: GateSimulator, t
         assert time.monotonic() - begun < READ_WITHIN_S + 8
 
 
-def test_broker_does_not_pretend_to_speak_tls(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="plain HTTP"):
+def test_broker_listens_on_tls_with_its_certificate_only_and_on_plain_http_within_the_machine_only(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(PolicyError, match="need a certificate"):
         make_server(None, "https://127.0.0.1:4433")  # type: ignore[arg-type]
+    for elsewhere in ("http://0.0.0.0:4433", "http://[::]:4433", "http://192.0.2.1:4433", "http://broker.example:4433"):
+        with pytest.raises(PolicyError, match="within this machine only"):
+            make_server(None, elsewhere)  # type: ignore[arg-type]
+        with pytest.raises(PolicyError, match="within this machine only"):
+            BrokerClient(elsewhere)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PolicyError, match="can't listen there"):
         make_server(None, f"unix:{tmp_path}/file")  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from watermark import AudioEmbedder, MarkKey, Payload, VideoEmbedder
 
 KEY = MarkKey(bytes(range(32)), 0x7A5)
 OTHER_KEY = MarkKey(bytes(range(1, 33)), 0x7A5)  # the same number, another secret
+SITE_KEYS = tuple(MarkKey(bytes([number]) * 32, number, b"\x55" * 32) for number in range(1, 41))  # share a pilot
 PAYLOAD = Payload(0x0123_4567_89AB_CDEF)
 FPS = Fraction(25)
 SOUND_RATE = 48_000
@@ -33,13 +34,13 @@ def blocks(frames: Tensor, *, fps: Fraction = FPS, start_s: Fraction = Fraction(
     return [Block(frames[i : i + size], times[i : i + size]) for i in range(0, len(frames), size)]
 
 
-def mark_video(frames: Tensor, *, fps: Fraction = FPS) -> Tensor:
+def mark_video(frames: Tensor, *, fps: Fraction = FPS, key: MarkKey = KEY) -> Tensor:
     height, width = frames.shape[2:]
-    return VideoEmbedder(KEY, PAYLOAD, width=width, height=height, fps=fps).push(frames)
+    return VideoEmbedder(key, PAYLOAD, width=width, height=height, fps=fps).push(frames)
 
 
-def mark_sound(samples: Tensor, *, sample_rate: int = SOUND_RATE) -> Tensor:
-    embedder = AudioEmbedder(KEY, PAYLOAD, sample_rate=sample_rate)
+def mark_sound(samples: Tensor, *, sample_rate: int = SOUND_RATE, key: MarkKey = KEY) -> Tensor:
+    embedder = AudioEmbedder(key, PAYLOAD, sample_rate=sample_rate)
     return torch.cat([embedder.push(samples), embedder.flush()])
 
 

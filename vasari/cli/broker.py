@@ -5,10 +5,12 @@ from pathlib import Path
 
 import click
 
-from vasari.cli.session import CommandError, Session, table, with_session
+from vasari.cli.session import FILE, CommandError, Session, table, with_session
+from vasari.cli.whole_file import write_text
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
-ADDRESS_HELP = "unix:/PATH for this machine, http://HOST:PORT for another."
+ADDRESS_HELP = "unix:/PATH for this machine, https://HOST:PORT for another."
+END = click.option("--folder", type=FOLDER, help="The broker's folder, for its end; without, the gate's end.")
 
 
 @click.group()
@@ -23,12 +25,14 @@ def broker() -> None:
 def split(session: Session, folder: Path, address: str) -> None:
     """Move the key-encryption key, the wrapped content keys and the ledger of used grants out of the gate's folder.
 
-    From then on the gate asks the broker at ADDRESS, and can't open the weights without it.
+    From then on the gate asks the broker at ADDRESS, and can't open the weights without it. For https:// a certificate
+    is made for each end, and pinned by the other; move the folder to the broker's machine.
 
     \b
     Example:
       vasari broker split --folder /var/lib/vasari-broker --address unix:/run/vasari-broker/socket
       chown -R vasari-broker /var/lib/vasari-broker
+      vasari broker split --folder ./broker --address https://broker.lab.example:8443
     """
     from policy import Authority
 
@@ -57,6 +61,47 @@ def believe(session: Session, folder: Path, key: str) -> None:
     session.result({"gate_key": key, "before": before}, table([("gate key", key), ("before", before)]))
 
 
+@broker.command(short_help="A new certificate for one end of the connection between gate and broker.")
+@END
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="For the other end to pin.")
+@with_session
+def certificate(session: Session, folder: Path | None, out: Path) -> None:
+    """Make a new key and certificate for one end, before the old one expires. The other end must pin it then.
+
+    \b
+    Example:
+      vasari broker certificate --out gate.pem                                     # at the gate
+      vasari broker pin --folder /var/lib/vasari-broker gate.pem                   # at the broker; start it again
+    """
+    from policy import renew_broker_end
+    from policy.clock import utc_now
+
+    pem = renew_broker_end(folder or session.state, of_broker=folder is not None, now=utc_now())
+    write_text(out, pem)
+    session.result({"certificate": str(out)}, table([("to pin at the other end", out)]))
+
+
+@broker.command(short_help="Take one certificate from the other end, and no other.")
+@END
+@click.argument("certificate", type=FILE)
+@with_session
+def pin(session: Session, folder: Path | None, certificate: Path) -> None:
+    """Talk only to who holds the key of CERTIFICATE (PEM), in place of what was pinned before.
+
+    Several certificates in one file, such as an old and a new one, are all taken.
+
+    \b
+    Example:
+      vasari broker pin --folder /var/lib/vasari-broker gate.pem
+    """
+    from policy import pin_broker_end
+    from policy.clock import utc_now
+
+    pem = certificate.read_text(encoding="ascii", errors="replace")
+    until = pin_broker_end(folder or session.state, pem, of_broker=folder is not None, now=utc_now())
+    session.result({"pinned_until": until.isoformat()}, table([("pinned until", until.date())]))
+
+
 @broker.command(short_help="Run the broker.")
 @click.option("--folder", type=FOLDER, required=True, help="The folder that `split` made.")
 @click.option("--address", required=True, help=ADDRESS_HELP)
@@ -70,18 +115,24 @@ def serve(session: Session, folder: Path, address: str, names: tuple[str, ...]) 
     \b
     Example:
       vasari broker serve --folder /var/lib/vasari-broker --address unix:/run/vasari-broker/socket --allow-user vasari
+      vasari broker serve --folder /var/lib/vasari-broker --address https://0.0.0.0:8443
     """
-    from policy import open_broker, serve_broker
+    from policy import broker_end, open_broker, serve_broker
     from policy.clock import utc_now
 
     try:
         users = frozenset(pwd.getpwnam(name).pw_uid for name in names)
     except KeyError as error:
         raise CommandError(f"there is no user of that name: {error}") from error
+    tls = broker_end(folder, address)
     opened = open_broker(folder, utc_now)
     try:
         serve_broker(
-            opened, address, users=users, ready=lambda: session.note(f"key broker at {address}; stop with Ctrl-C")
+            opened,
+            address,
+            users=users,
+            tls=tls,
+            ready=lambda: session.note(f"key broker at {address}; stop with Ctrl-C"),
         )
     finally:
         opened.close()

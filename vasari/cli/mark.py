@@ -72,6 +72,8 @@ def keys() -> None:
 def list_keys(session: Session) -> None:
     """List the mark keys by number: the one that marks new clips, and those that still read older ones.
 
+    Keys with the same pilot are looked for together: what a search costs grows with the pilots, hardly with the keys.
+
     \b
     Example:
       vasari mark keys list
@@ -80,23 +82,32 @@ def list_keys(session: Session) -> None:
 
     with Authority.open(session.state) as authority:
         stored = authority.stored_mark_keys()
+    pilots = list(dict.fromkeys(one.key.pilot for one in stored))
     rows = [
-        {"key_id": one.key.key_id, "active": one.active, "since": one.since.isoformat(timespec="seconds")}
+        {
+            "key_id": one.key.key_id,
+            "pilot": pilots.index(one.key.pilot) + 1,
+            "active": one.active,
+            "since": one.since.isoformat(timespec="seconds"),
+        }
         for one in stored
     ]
     lines = [
-        f"{row['key_id']:5d}  {'marks and reads' if row['active'] else 'reads only':16s} {row['since']}" for row in rows
+        f"{row['key_id']:5d}  {'marks and reads' if row['active'] else 'reads only':16s}"
+        f" pilot {row['pilot']:<3d} {row['since']}"
+        for row in rows
     ]
     session.result({"keys": rows, "folder": str(session.state / "keys")}, lines)
 
 
 @keys.command(short_help="Mark new clips with a new key.")
+@click.option("--new-pilot", is_flag=True, help="Also draw a new pilot; searches take longer from then on.")
 @with_session
-def rotate(session: Session) -> None:
+def rotate(session: Session, new_pilot: bool) -> None:
     """Mark new clips with a new key from now on. The old key stays and reads the clips that it marked.
 
-    Rotate from time to time: whoever averages very many clips of one key learns something of its pattern. Jobs that
-    run meanwhile end with the old key. The change is logged.
+    The new key shares the old one's pilot, which tells where a mark lies and not who made it. Ask for a new pilot when
+    a key has leaked. Jobs that run meanwhile end with the old key. The change is logged.
 
     \b
     Example:
@@ -105,7 +116,7 @@ def rotate(session: Session) -> None:
     from policy import Authority
 
     with Authority.open(session.state) as authority:
-        receipt = authority.rotate_mark_key()
+        receipt = authority.rotate_mark_key(new_pilot=new_pilot)
         active, *retired = (key.key_id for key in authority.mark_keys)
     data = {"active": active, "retired": retired, "log_index": receipt.log_index}
     session.result(data, table([("new key", active), ("still read", retired), ("log entry", receipt.log_index)]))

@@ -117,10 +117,10 @@ class _Search:
         wave = white(waves(view.slots, view.changes, torch.ones(1)))[0]
         for pilot, keys in self._groups:
             pose = strength(wave, plain, 1.0, pilot)
-            if pose.z >= SURE_OF_TIME:
-                self._read(view, pose, keys)
-            else:
-                self._read(view, pose, keys if full else [key for key in keys if key == self._first], blind=True)
+            sure = pose.z >= SURE_OF_TIME
+            # where no pilot is seen, a quick look tries the first key alone: many others would cost most of it
+            tried = keys if sure or full else [key for key in keys if key == self._first]
+            self._read(view, pose, tried, blind=not sure)
             if self.ended:
                 return
         for pilot, keys in self._groups if full else ():

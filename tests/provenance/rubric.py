@@ -2,7 +2,9 @@
 
 `STATEMENTS` are the 31 of c2pa-org/conformance-public (`asset-rubrics/asset-rubric-conformance0.2-spec2.4.yml`, of
 2026-03-31), under their ids, each written anew in Python: what it finds in the active manifest. A statement is true
-when it finds nothing. Their evaluator needs a package that no registry has. `RULES` go beyond, for generated clips.
+when it finds nothing. Their own evaluator in Python needs a package that no registry has; under `@adobe/json-formula`
+2.0.0 of npm the original expressions (all but the one of `mandatory_spec_version`) gave the same answers on a good
+manifest and on every fault of `test_manifest.py`. `RULES` go beyond, for generated clips.
 """
 
 from collections.abc import Callable, Iterator

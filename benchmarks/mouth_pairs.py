@@ -39,14 +39,14 @@ def pairs_of(renderer: Renderer, clip: Clip, tracks: Path) -> dict[str, Tensor]:
     columns: dict[str, list[Tensor]] = {"planes": [], "target": [], "moves": [], "masks": [], "mean": []}
     for index in range(len(motion)):
         moment = motion[index : index + 1]
-        head, warped = head_motion(face, moment.pose[0]), renderer.warp(face, moment)[0]
-        left, top, right, bottom = mouth_window(face, head)
+        head, warped = head_motion(face, moment.pose), renderer.warp(face, moment)
+        window = mouth_window(face, head)
         view = mouth_view(face, warped, head)
         marks = clip.marks(index)
         lips = marks[[*LIPS_OUTER_UPPER, *LIPS_OUTER_LOWER]]
         real = torch.from_numpy(clip.real(index)).permute(2, 0, 1).float()
         masks = torch.stack([_hull(lips), _hull(marks)])
-        half = [F.avg_pool2d(part[None, :, top:bottom, left:right], 2) for part in (real, masks)]
+        half = [F.avg_pool2d(window.cut(part[None]), 2) for part in (real, masks)]
         columns["planes"].append(view.planes.half())
         columns["target"].append((half[0] / view.mean - 1).half())
         columns["masks"].append(half[1].half())

@@ -24,43 +24,44 @@ LID_FOLLOWS_DOWN_DEG, LID_FOLLOWS_UP_DEG = 23.0, 28.0  # gaze at which eyeLookDo
 
 @dataclass(frozen=True)
 class SettledExpression:
-    """weights: [53]; shifts: per opening (left eye, right eye, mouth) the upper and the lower contour's extra
-    downward shift at its knots, [K] pixels each."""
+    """Of N frames. weights: [N, 53]; shifts: per opening (left eye, right eye, mouth) the upper and the lower contour's
+    extra downward shift at its knots, [N, K] pixels each."""
 
     weights: Tensor
     shifts: tuple[tuple[Tensor, Tensor], ...]
 
 
 def settle_expression(face: FaceState, expression: Tensor, gaze_deg: Tensor) -> SettledExpression:
-    """expression [53] asked for -> weights and contour shifts that are drawn."""
-    weights = expression.clamp(0, 1).clone()
+    """expression [N, 53], gaze [N, 2] asked for -> weights and contour shifts that are drawn."""
+    asked = expression.clamp(0, 1)
+    weights = asked.clone()
     index = torch.tensor(_SHARED_WITH_REST, device=weights.device)
-    weights[index] = torch.minimum(weights[index], 1 - face.rest_expression[index])
+    weights[:, index] = torch.minimum(weights[:, index], 1 - face.rest_expression[index])
     smile = torch.tensor(_SMILE, device=weights.device)
     given_back = SMILE_RELAXED * (face.rest_expression[smile] - SMILE_KEPT).clamp(min=0)
-    weights[smile] = expression[smile].clamp(0, 1) * (1 - face.rest_expression[smile] + given_back) - given_back
-    pitch = float(gaze_deg[1]) - face.eye_layers[0].gaze_deg[1]
-    for side in "LR":
-        for name, amount in (("Down", pitch / LID_FOLLOWS_DOWN_DEG), ("Up", -pitch / LID_FOLLOWS_UP_DEG)):
+    weights[:, smile] = asked[:, smile] * (1 - face.rest_expression[smile] + given_back) - given_back
+    pitch = gaze_deg[:, 1] - face.eye_layers[0].gaze_deg[1]
+    for name, amount in (("Down", pitch / LID_FOLLOWS_DOWN_DEG), ("Up", -pitch / LID_FOLLOWS_UP_DEG)):
+        for side in "LR":
             axis = EXPRESSION_INDEX[f"eyeLook{name}_{side}"]
-            weights[axis] = weights[axis].clamp(min=min(max(amount, 0.0), 1.0))
+            weights[:, axis] = torch.maximum(weights[:, axis], amount.clamp(0, 1))
     shifts = []
     for opening, side in zip(face.eyes, "RL", strict=True):
-        asked = float(expression[EXPRESSION_INDEX[f"eyeBlink_{side}"]].clamp(0, 1))
-        shifts.append(_settle_lid(opening, weights, EXPRESSION_INDEX[f"eyeBlink_{side}"], asked))
+        blink = EXPRESSION_INDEX[f"eyeBlink_{side}"]
+        shifts.append(_settle_lid(opening, weights, blink, asked[:, blink : blink + 1]))
     shifts.append(_settle_lips(face.mouth, weights))
     return SettledExpression(weights, tuple(shifts))
 
 
-def _settle_lid(opening: OpeningState, weights: Tensor, blink: int, asked: float) -> tuple[Tensor, Tensor]:
-    """eyeBlink 1 closes whatever else moves the lids; lids never cross. Changes `weights` in place."""
+def _settle_lid(opening: OpeningState, weights: Tensor, blink: int, asked: Tensor) -> tuple[Tensor, Tensor]:
+    """eyeBlink 1 closes whatever else moves the lids; lids never cross. Changes `weights` in place; asked [N, 1]."""
     closing = opening.upper_down_px - opening.lower_down_px  # [53, K]
-    weights[blink] = 0
-    open_px = opening.gap_px - weights @ closing
-    middle = open_px.shape[0] // 2
-    share = float(open_px[middle] / opening.gap_px[middle].clamp(min=0.5))
-    weights[blink] = asked * min(max(share, 0.0), 1.8)
-    gap = opening.gap_px - weights @ closing
+    weights[:, blink] = 0
+    open_px = opening.gap_px - _moved_by(weights, closing)
+    middle = open_px.shape[1] // 2
+    share = open_px[:, middle] / opening.gap_px[middle].clamp(min=0.5)
+    weights[:, blink] = asked[:, 0] * share.clamp(0, 1.8)
+    gap = opening.gap_px - _moved_by(weights, closing)
     shut = _smooth_step((asked - 0.8) / 0.2)
     wanted = gap.clamp(min=0) * (1 - shut) - LID_OVERLAP_PX * shut * opening.gap_px.clamp(0, 1)
     return gap - wanted, torch.zeros_like(gap)
@@ -71,21 +72,21 @@ def _settle_lips(opening: OpeningState, weights: Tensor) -> tuple[Tensor, Tensor
 
     A portrait with open lips is shut from both sides; as the mouth opens, its upper lip goes back to its place.
     """
-    opens = weights @ (opening.lower_down_px - opening.upper_down_px)
+    opens = _moved_by(weights, opening.lower_down_px - opening.upper_down_px)
     wanted = opens.clamp(min=0)
-    wanted = wanted * _smooth_step_tensor((wanted - 0.3) / 1.7)
+    wanted = wanted * _smooth_step((wanted - 0.3) / 1.7)
     excess = opening.gap_px + opens - wanted  # pixels that the lips are too far apart
     middle = opening.gap_px.shape[0] // 2
-    back = _smooth_step(float(wanted[middle]) / (1.2 * float(opening.gap_px[middle]) + 4))
+    back = _smooth_step(wanted[:, middle : middle + 1] / (1.2 * opening.gap_px[middle] + 4))
     upper = 0.5 * (1 - back)
     return upper * excess, (upper - 1) * excess
 
 
-def _smooth_step(t: float) -> float:
-    t = min(max(t, 0.0), 1.0)
-    return t * t * (3 - 2 * t)
+def _moved_by(weights: Tensor, shapes: Tensor) -> Tensor:
+    """[N, 53], [53, K] -> [N, K]; each row is added up on its own, so frames can be drawn in any company."""
+    return (weights[:, :, None] * shapes).sum(1)
 
 
-def _smooth_step_tensor(t: Tensor) -> Tensor:
+def _smooth_step(t: Tensor) -> Tensor:
     t = t.clamp(0, 1)
     return t * t * (3 - 2 * t)

@@ -23,29 +23,48 @@ from generator.face_networks import (
     spread,
     to_canonical,
 )
-from generator.face_state import FaceCodes
-from generator.head_motion import HeadMotion
+from generator.face_state import Box, FaceCodes, FaceState
+from generator.head_motion import HeadMotion, project
+from generator.warp import pixel_centres
+from generator.working_picture import SIZE_PX
 
 
 @dataclass(frozen=True)
 class Warped:
-    """The portrait's own pixels at their new places: colours float32 [3, 512, 512] in 0..255; where openings show
-    what lies behind the skin, and where the person is, [512, 512] in 0..1. source: [2, 512, 512], where in the portrait
-    the skin at a pixel comes from, px; skin: [512, 512] how much of a pixel is skin of either sheet."""
+    """Of N frames, the portrait's own pixels at their new places, in a box of h x w pixels. Outside all is as at rest.
+    colours: float32 [N, 3, h, w] in 0..255; open: [N, 1, h, w] in 0..1, where openings show what lies behind the skin;
+    source: [N, 2, h, w], where in the portrait the skin at a pixel comes from, px; skin: [N, 1, h, w], how much of a
+    pixel is skin of either sheet."""
 
     colours: Tensor
     open: Tensor
-    person: Tensor
     source: Tensor
     skin: Tensor
+    box: Box
+
+    @property
+    def person(self) -> Tensor:
+        """[N, 1, h, w] in 0..1: where the person is."""
+        return torch.maximum(self.skin, self.open)
+
+    def whole(self, face: FaceState) -> Warped:
+        """The same with the rest of the square around the box."""
+        grid = pixel_centres((0, 0, SIZE_PX, SIZE_PX), self.colours.device)
+        still = (face.still_colours, torch.zeros_like(grid[:1]), grid, face.still_skin[3:])
+        left, top, right, bottom = self.box
+        parts = []
+        for around, part in zip(still, (self.colours, self.open, self.source, self.skin), strict=True):
+            parts.append(around.expand(len(part), -1, -1, -1).clone())
+            parts[-1][:, :, top:bottom, left:right] = part
+        colours, opened, source, skin = parts
+        return Warped(colours, opened, source, skin, (0, 0, SIZE_PX, SIZE_PX))
 
     def half_size(self) -> tuple[Tensor, Tensor]:
-        """[1, 3, 192, 192] in 0..1 and layers [1, 2, 192, 192] of the face crop."""
+        """Of a whole square: [N, 3, 192, 192] in 0..1 and layers [N, 2, 192, 192] of the face crop."""
         left, top, right, bottom = CROP
-        window = (slice(top, bottom), slice(left, right))
-        layers = torch.stack([self.open[window], self.person[window]])
-        colours = self.colours[:, window[0], window[1]]
-        return F.avg_pool2d(colours[None], 2) / 255, F.avg_pool2d(layers[None], 2)
+        inside = (slice(None), slice(None), slice(top, bottom), slice(left, right))
+        layers = torch.cat([self.open[inside], self.person[inside]], 1)
+        return F.avg_pool2d(self.colours[inside], 2) / 255, F.avg_pool2d(layers, 2)
 
 
 class FaceNetworks:
@@ -94,29 +113,29 @@ class FaceNetworks:
     def _decode(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> Tensor:
         picture, layers = warped.half_size()
         dynamics = self._read_out.changed(codes.dynamics, change)
-        return torch.as_tensor(self._decoder(codes.canonical, place, dynamics, codes.identity, picture, layers))
+        canonical = codes.canonical.expand(len(change), -1, -1, -1, -1)
+        identity = codes.identity.expand(len(change), -1)
+        return torch.as_tensor(self._decoder(canonical, place, dynamics, identity, picture, layers))
 
     @torch.inference_mode()
-    def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> Tensor:
-        """Colours float32 [3, 512, 512] in 0..255, written over `warped.colours`; change [55]: expression weights
-        added to the portrait's, turn of the gaze / 20 degrees."""
-        light = self._decode(warped, codes, place, change[None])
+    def complete(self, warped: Warped, codes: FaceCodes, place: HeadPlace, change: Tensor) -> None:
+        """Changes the colours of a whole square in place. change [N, 55]: expression weights added to the portrait's,
+        turn of the gaze / 20 degrees."""
+        light = self._decode(warped, codes, place, change)
         if codes.rest_light is not None:
             light = light - codes.rest_light
         left, top, right, bottom = CROP
         layers = warped.half_size()[1]
-        added = F.interpolate(spread(light, layers), scale_factor=2.0, mode="bilinear", align_corners=False)[0]
-        warped.colours[:, top:bottom, left:right] += 255 * added
-        return warped.colours
+        added = F.interpolate(spread(light, layers), scale_factor=2.0, mode="bilinear", align_corners=False)
+        warped.colours[:, :, top:bottom, left:right] += 255 * added
 
 
 def head_place(motion: HeadMotion, turn_at_rest: Tensor) -> HeadPlace:
-    """Where the head of a frame is, in the crop's own measure."""
+    """Where the head of each frame is, in the crop's own measure."""
     left, top, right, bottom = CROP
-    at = motion.project(motion.pivot) + motion.shift_px
+    at = project(motion.pivot) + motion.shift_px
     middle = torch.tensor([(left + right) / 2, (top + bottom) / 2], device=at.device)
-    centre = (at - middle) / ((right - left) / 2)
-    return HeadPlace((motion.turn @ turn_at_rest)[None], centre[None], motion.scale[None])
+    return HeadPlace(motion.turn @ turn_at_rest, (at - middle) / ((right - left) / 2), motion.scale)
 
 
 def _dtype(device: torch.device) -> torch.dtype:

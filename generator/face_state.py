@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from generator.working_picture import CELL_PX, SIZE_PX
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels of the square."""
 
 
 @dataclass(frozen=True)
@@ -116,3 +122,32 @@ class FaceState:
     mouth_interior: MouthState
     paste: PasteState | None  # None: the square itself is the frame
     codes: FaceCodes | None = None  # of the networks, where the checkpoint has them
+
+    @cached_property
+    def still_colours(self) -> Tensor:
+        """[3, 512, 512] 0..255: the portrait drawn at rest."""
+        return torch.lerp(self.background, self.still_skin[:3], self.still_skin[3])
+
+    @cached_property
+    def still_frame(self) -> Tensor:
+        """uint8 [3, 512, 512]: what a frame is where nothing has changed."""
+        still = torch.lerp(self.picture, self.still_colours, self.moves)
+        return still.add_(0.5).clamp_(0, 255).to(torch.uint8)
+
+    @cached_property
+    def moving_px(self) -> tuple[Tensor, Tensor]:
+        """[2] each: the least and the largest x, y of `moving_cells` at rest, in pixels."""
+        rows, columns = self.moving_cells.nonzero().unbind(1)
+        centres = torch.stack([columns, rows]) * CELL_PX + CELL_PX / 2
+        return centres.amin(1), centres.amax(1)
+
+    @cached_property
+    def moving_box(self) -> Box:
+        """In pixels, multiples of 16: cells beyond it stay where they are."""
+        low, high = (part.tolist() for part in self.moving_px)
+        top, left, height, width = self.face_box
+        first = [min(low[0], left * CELL_PX), min(low[1], top * CELL_PX)]
+        last = [max(high[0], (left + width) * CELL_PX), max(high[1], (top + height) * CELL_PX)]
+        x0, y0 = (max(int(edge) - 32, 0) // 16 * 16 for edge in first)
+        x1, y1 = (min(int(edge) + 47, SIZE_PX) // 16 * 16 for edge in last)
+        return x0, y0, x1, y1

@@ -12,6 +12,7 @@ from generator.controls import Controls
 from generator.errors import GeneratorError
 from generator.face_state import FaceState
 from generator.framing import Framing
+from generator.kept_memory import keep_freed_memory
 from generator.motion import MotionModel, SpeechMotionState
 from generator.motion_block import MotionBlock
 from generator.render import Renderer
@@ -27,6 +28,7 @@ class Generator:
     size_px: Final = SIZE_PX
 
     def __init__(self, motion: MotionModel, renderer: Renderer) -> None:
+        keep_freed_memory()
         self._motion, self._renderer = motion, renderer
 
     @classmethod

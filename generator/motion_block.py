@@ -46,6 +46,10 @@ class MotionBlock:
     def __getitem__(self, frames: slice) -> MotionBlock:
         return MotionBlock(self.pose[frames], self.expression[frames], self.gaze[frames])
 
+    def to(self, device: torch.device) -> MotionBlock:
+        """The same on another device."""
+        return MotionBlock(self.pose.to(device), self.expression.to(device), self.gaze.to(device))
+
     @staticmethod
     def still(frames: int) -> MotionBlock:
         """The portrait as it is, `frames` times."""

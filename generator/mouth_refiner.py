@@ -18,14 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generator.box_mean import box_mean
 from generator.errors import GeneratorError
 from generator.face_codes import Warped
 from generator.face_networks import Residual
 from generator.face_state import FaceState
+from generator.frame_windows import FrameWindows
 from generator.head_motion import HeadMotion
 from generator.motion_block import MotionBlock
 from generator.warp import pixel_centres
-from generator.working_picture import SIZE_PX
 
 WIDTH_PX, HEIGHT_PX, ABOVE_PX = 160, 144, 60  # of the window; above the middle of the lips
 EDGE_PX = 16  # over which all changes fade out
@@ -77,19 +78,17 @@ def moved(planes: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
     return F.grid_sample(planes, where, mode=mode, padding_mode="border", align_corners=False)
 
 
-def mouth_window(face: FaceState, motion: HeadMotion) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in pixels; follows the mouth in steps of two pixels, of constant size."""
+def mouth_window(face: FaceState, motion: HeadMotion) -> FrameWindows:
+    """Follows the mouth in steps of two pixels."""
     x, y = face.mouth.centre_px
-    dx, dy = motion.shift_at(face.mouth.centre_px)
-    left = min(max(2 * round((x + dx - WIDTH_PX / 2) / 2), 0), SIZE_PX - WIDTH_PX)
-    top = min(max(2 * round((y + dy - ABOVE_PX) / 2), 0), SIZE_PX - HEIGHT_PX)
-    return left, top, left + WIDTH_PX, top + HEIGHT_PX
+    corner = torch.tensor([x - WIDTH_PX / 2, y - ABOVE_PX], device=motion.shift_px.device)
+    return FrameWindows.near((motion.shift_at((x, y)) + corner).tolist(), WIDTH_PX, HEIGHT_PX, step=2)
 
 
 @dataclass(frozen=True)
 class MouthView:
-    """What the network sees. planes [1, 11, 72, 80]: the frame's colours, the portrait's, where skin is open, where
-    each pixel comes from, where it is; moves [1, 1, 72, 80] in 0..1: where it may change something; mean
+    """What the network sees. planes [N, 11, 72, 80]: the frame's colours, the portrait's, where skin is open, where
+    each pixel comes from, where it is; moves [N, 1, 72, 80] in 0..1: where it may change something; mean
     [1, 3, 1, 1] in 0..255: of the portrait, what colours are counted in, less one."""
 
     planes: Tensor
@@ -98,26 +97,30 @@ class MouthView:
 
 
 def mouth_view(face: FaceState, warped: Warped, motion: HeadMotion) -> MouthView:
-    left, top, end, bottom = mouth_window(face, motion)
-    still = HeadMotion(torch.eye(3).to(motion.turn), motion.pivot, torch.ones_like(motion.scale), 0 * motion.shift_px)
-    own_left, own_top, own_right, own_bottom = mouth_window(face, still)
-    own = F.avg_pool2d(face.picture[None, :, own_top:own_bottom, own_left:own_right], 2)
-    mean = F.avg_pool2d(own, own.shape[2:]).clamp(min=12)
-    now = F.avg_pool2d(warped.colours[None, :, top:bottom, left:end], 2)
-    opened, skin = warped.open[top:bottom, left:end], warped.skin[top:bottom, left:end]
+    window = mouth_window(face, motion)
+    rest = torch.eye(3).to(motion.turn)[None], motion.pivot, torch.ones_like(motion.scale[:1]), 0 * motion.shift_px[:1]
+    own = _half(mouth_window(face, HeadMotion(*rest)).cut(face.picture[None]))
+    mean = own.mean((2, 3), keepdim=True).clamp(min=12)
+    here = window.within(warped.box)
+    now = _half(here.cut(warped.colours))
+    opened, skin = here.cut(warped.open), here.cut(warped.skin)  # [N, 1, 144, 160]
     centre = torch.tensor(face.mouth.centre_px, device=now.device)[:, None, None]
-    shift = torch.tensor(motion.shift_at(face.mouth.centre_px), device=now.device)[:, None, None]
-    source = warped.source[:, top:bottom, left:end]
-    place = pixel_centres((left, top, end, bottom), now.device) - shift
-    right, down = (source - place).unbind()
-    way = (right * right + down * down).sqrt()
+    shift = motion.shift_at(face.mouth.centre_px)[:, :, None, None]
+    source = here.cut(warped.source)
+    place = window.centres(now.device) - shift
+    way = (source - place).square().sum(1, keepdim=True).sqrt()
     moves = torch.maximum(_smooth_step((way - STILL_PX) / MOVED_PX) * skin, (1.2 * opened).clamp(0, 1))
-    where = torch.cat([(source - centre) / UNIT_PX * skin, (place - centre) / UNIT_PX])
-    half = F.avg_pool2d(torch.cat([moves[None], opened[None], where])[None], 2)
-    smooth = F.avg_pool2d(half[:, :1], 5, stride=1, padding=2)
-    wide = (F.avg_pool2d(half[:, 1:2], 15, stride=1, padding=7) - WIDE_FROM) / (WIDE_TO - WIDE_FROM)
+    half = _half(torch.cat([moves, opened, (source - centre) / UNIT_PX * skin, (place - centre) / UNIT_PX], 1))
+    smooth = box_mean(half[:, :1], 2)
+    wide = (box_mean(half[:, 1:2], 7) - WIDE_FROM) / (WIDE_TO - WIDE_FROM)
     known = 1 - _smooth_step(wide)
-    return MouthView(torch.cat([now / mean - 1, own / mean - 1, half[:, 1:]], 1), smooth * known, mean)
+    colours = [now / mean - 1, (own / mean - 1).expand(len(now), -1, -1, -1)]
+    return MouthView(torch.cat([*colours, half[:, 1:]], 1), smooth * known, mean)
+
+
+def _half(planes: Tensor) -> Tensor:
+    """Means of 2 by 2 pixels."""
+    return F.interpolate(planes, scale_factor=0.5, mode="bilinear", align_corners=False)
 
 
 def _smooth_step(t: Tensor) -> Tensor:
@@ -125,13 +128,12 @@ def _smooth_step(t: Tensor) -> Tensor:
     return t * t * (3 - 2 * t)
 
 
-def stirred(moment: MotionBlock) -> float:
-    """0..1 of what a frame asks for: nothing at rest."""
-    rest = torch.tensor([0.0, 0, 0, 0, 0, 1], device=moment.pose.device)
-    unit = torch.tensor([20.0, 20, 20, 0.5, 0.5, 0.5], device=moment.pose.device)
-    asked = float(((moment.pose[0] - rest) / unit).abs().sum() + moment.expression[0].clamp(0, 1).sum())
-    t = min(asked / STIRRED, 1.0)
-    return t * t * (3 - 2 * t)
+def stirred(block: MotionBlock) -> Tensor:
+    """[N] in 0..1 of what frames ask for: nothing at rest."""
+    rest = torch.tensor([0.0, 0, 0, 0, 0, 1], device=block.pose.device)
+    unit = torch.tensor([20.0, 20, 20, 0.5, 0.5, 0.5], device=block.pose.device)
+    asked = ((block.pose - rest) / unit).abs().sum(1) + block.expression.clamp(0, 1).sum(1)
+    return _smooth_step(asked / STIRRED)
 
 
 def edge_fade(device: torch.device) -> Tensor:
@@ -166,23 +168,23 @@ class MouthTouch:
         return cls(network, device)
 
     @torch.inference_mode()
-    def add(self, face: FaceState, moment: MotionBlock, motion: HeadMotion, warped: Warped) -> None:
-        """Moves and changes `warped.colours` in place; the skin's source moves along."""
-        amount = stirred(moment)
-        if amount == 0:
-            return
+    def add(self, face: FaceState, block: MotionBlock, motion: HeadMotion, warped: Warped) -> None:
+        """Moves and changes `warped.colours` in place; the skin's source moves along. A frame at rest stays."""
+        amount = stirred(block).to(warped.colours.device)[:, None, None, None]
         view = mouth_view(face, warped, motion)
         residual, flow = self._network(view.planes.contiguous(memory_format=torch.channels_last))
         grey = residual.mean(1, keepdim=True)
         residual = (grey + _colourful(face) * (residual - grey)) * view.mean
-        changes = (torch.cat([residual, 2 * flow], 1) * view.moves * amount).contiguous()
+        changes = (torch.cat([residual, 2 * flow], 1) * (view.moves * amount)).contiguous()
         fine = F.interpolate(changes, scale_factor=2.0, mode="bilinear", align_corners=False) * self._fade
-        left, top, right, bottom = mouth_window(face, motion)
-        colours, source = (part[:, top:bottom, left:right] for part in (warped.colours, warped.source))
-        after = moved(torch.cat([colours, source])[None], fine[:, 3:])[0]
-        person = warped.person[top:bottom, left:right]
-        colours += person * (after[:3] + fine[0, :3] - colours)
-        source += person * (after[3:] - source)
+        window = mouth_window(face, motion).within(warped.box)
+        before = torch.cat([window.cut(warped.colours), window.cut(warped.source)], 1)
+        after = moved(before, fine[:, 3:])
+        after[:, :3] += fine[:, :3]
+        person = torch.maximum(window.cut(warped.skin), window.cut(warped.open))
+        changed = torch.where(amount > 0, torch.lerp(before, after, person), before)
+        window.put(warped.colours, changed[:, :3])
+        window.put(warped.source, changed[:, 3:])
 
 
 def _colourful(face: FaceState) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -31,63 +32,90 @@ def _grid(width: int, height: int, step: int, device: torch.device) -> Tensor:
 
 
 def invert_map(placed: Tensor, *, origin: tuple[int, int], target: tuple[int, int, int, int]) -> Tensor:
-    """Source pixel of every target pixel: [2, h, w].
+    """Source pixel of every target pixel: [N, 2, h, w].
 
-    placed: [2, H, W], where the 2 px cells of the source go; the first cell's corner is at `origin`. On a coarse
+    placed: [N, 2, H, W], where the 2 px cells of the source go; the first cell's corner is at `origin`. On a coarse
     grid steps are divided by the largest stretch nearby, which can't overshoot; on finer grids by the stretch
     itself (Newton without the mixed derivatives).
     """
-    height, width = placed.shape[1:]
-    left, top = origin
-    corner = (left, top, left + width * CELL_PX, top + height * CELL_PX)
-    flow = placed - pixel_centres(corner, placed.device, CELL_PX)
-    stretch = _stretch(flow)
-    careful = 1 / _largest_nearby(stretch).clamp(0.7, 8.0)
-    scale = torch.tensor([2 / (width * CELL_PX), 2 / (height * CELL_PX)], device=placed.device)[:, None, None]
-    shift = torch.tensor([left, top], device=placed.device, dtype=torch.float32)[:, None, None] * scale + 1
-    offset = torch.zeros(2, 1, 1, device=placed.device)
-    for step, rounds, gain in (
-        (16, 6, careful),
-        (8, 4, careful),
-        (4, 3, 1 / stretch.clamp(0.5, 8.0)),
-        (2, 1, 1 / stretch.clamp(0.4, 8.0)),
-    ):
-        field = torch.cat([flow, gain])[None]  # [1, 4, H, W]
+    rough, exact = _Descent.pair(placed, origin)
+    offset = torch.zeros(len(placed), 2, 1, 1, device=placed.device)
+    for step, rounds, descent in ((16, 6, rough), (8, 4, rough), (4, 3, exact), (2, 1, exact)):
         aim = pixel_centres(target, placed.device, step)
-        if offset.shape[1] > 1:
-            offset = F.interpolate(offset[None], size=aim.shape[1:], mode="bilinear", align_corners=False)[0]
-        for _ in range(rounds):
-            where = ((aim + offset) * scale - shift).permute(1, 2, 0)[None]
-            local = F.grid_sample(field, where, mode="bilinear", padding_mode="border", align_corners=False)[0]
-            offset = offset - local[2:] * (offset + local[:2])
+        if offset.shape[2] > 1:
+            offset = F.interpolate(offset, size=aim.shape[1:], mode="bilinear", align_corners=False)
+        offset = descent.run(aim, offset, rounds)
     fine = pixel_centres(target, placed.device)
-    return fine + F.interpolate(offset[None], size=fine.shape[1:], mode="bilinear", align_corners=False)[0]
+    return fine + F.interpolate(offset, size=fine.shape[1:], mode="bilinear", align_corners=False)
+
+
+def invert_nearby(placed: Tensor, *, origin: tuple[int, int], aim: Tensor, start: Tensor) -> Tensor:
+    """As `invert_map`, for any target pixels `aim` [N, 2, h, w], from source pixels `start` that are not far off. Each
+    is found on its own, whichever others are asked for."""
+    rough, exact = _Descent.pair(placed, origin)
+    return aim + exact.run(aim, rough.run(aim, start - aim, 8), 4)
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """Steps towards the source. field: [N, 4, H, W] = flow and stretch in cells; scale, shift: pixels to -1..1."""
+
+    field: Tensor
+    least: float
+    scale: Tensor
+    shift: Tensor
+
+    @classmethod
+    def pair(cls, placed: Tensor, origin: tuple[int, int]) -> tuple[_Descent, _Descent]:
+        """A careful one and an exact one."""
+        height, width = placed.shape[2:]
+        left, top = origin
+        corner = (left, top, left + width * CELL_PX, top + height * CELL_PX)
+        flow = placed - pixel_centres(corner, placed.device, CELL_PX)
+        stretch = _stretch(flow)
+        scale = torch.tensor([2 / (width * CELL_PX), 2 / (height * CELL_PX)], device=placed.device)[:, None, None]
+        shift = torch.tensor([left, top], device=placed.device, dtype=torch.float32)[:, None, None] * scale + 1
+        rough = cls(torch.cat([flow, _largest_nearby(stretch)], 1), 0.7, scale, shift)
+        return rough, cls(torch.cat([flow, stretch], 1), 0.5, scale, shift)
+
+    def run(self, aim: Tensor, offset: Tensor, rounds: int) -> Tensor:
+        """offset [N, 2, h, w] of the source from `aim`, after `rounds` steps."""
+        for _ in range(rounds):
+            where = torch.addcmul(-self.shift, aim + offset, self.scale).permute(0, 2, 3, 1)
+            local = F.grid_sample(self.field, where, mode="bilinear", padding_mode="border", align_corners=False)
+            offset = offset - (offset + local[:, :2]) / local[:, 2:].clamp(self.least, 8.0)
+        return offset
 
 
 def _largest_nearby(field: Tensor) -> Tensor:
     """Maximum over 12 to 20 cells around each; computed on blocks of four cells."""
-    blocks = F.max_pool2d(field[None], 4, ceil_mode=True)
+    blocks = F.max_pool2d(field, 4, ceil_mode=True)
     near = F.max_pool2d(blocks, 5, stride=1, padding=2)
-    wide = near[0].repeat_interleave(4, 1).repeat_interleave(4, 2)
-    return wide[:, : field.shape[1], : field.shape[2]]
+    wide = F.interpolate(near, scale_factor=4.0, mode="nearest")
+    return wide[:, :, : field.shape[2], : field.shape[3]]
 
 
 def _stretch(flow: Tensor) -> Tensor:
-    """[2, H, W]: d target x / d source x, and the same for y."""
+    """[N, 2, H, W]: d target x / d source x, and the same for y."""
     stretch = torch.ones_like(flow)
-    stretch[0, :, 1:-1] += (flow[0, :, 2:] - flow[0, :, :-2]) / (2 * CELL_PX)
-    stretch[1, 1:-1] += (flow[1, 2:] - flow[1, :-2]) / (2 * CELL_PX)
+    stretch[:, 0, :, 1:-1] += (flow[:, 0, :, 2:] - flow[:, 0, :, :-2]) / (2 * CELL_PX)
+    stretch[:, 1, 1:-1] += (flow[:, 1, 2:] - flow[:, 1, :-2]) / (2 * CELL_PX)
     return stretch
 
 
 def sample_pixels(texture: Tensor, source: Tensor, size: tuple[int, int] = (SIZE_PX, SIZE_PX)) -> Tensor:
-    """Texture [1, C, H, W] that covers `size` (width, height) pixels, at pixels [2, h, w] -> [C, h, w]."""
-    x = source[0] * (2 / size[0]) - 1
-    y = source[1] * (2 / size[1]) - 1
-    where = torch.stack([x, y], -1)
-    strips = STRIPS if where.shape[0] % STRIPS == 0 else 1  # CPU threads share the work by batch entry
-    where = where.view(strips, -1, *where.shape[1:])
+    """Texture [1, C, H, W] that covers `size` (width, height) pixels, at pixels [N, 2, h, w] -> [N, C, h, w]."""
+    scale = torch.tensor([2 / size[0], 2 / size[1]], device=source.device)[:, None, None]
+    where = (source * scale - 1).permute(0, 2, 3, 1).contiguous()
+    count, height, width = where.shape[:3]
+    strips = STRIPS if count == 1 and height % STRIPS == 0 else 1  # CPU threads share the work by batch entry
     taken = F.grid_sample(
-        texture.expand(strips, -1, -1, -1), where, mode="bilinear", padding_mode="border", align_corners=False
+        texture.expand(count * strips, -1, -1, -1),
+        where.view(count * strips, height // strips, width, 2),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
     )
-    return taken.transpose(0, 1).flatten(1, 2)
+    if strips == 1:
+        return taken
+    return taken.transpose(0, 1).flatten(1, 2)[None]

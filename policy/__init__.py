@@ -1,7 +1,7 @@
 """Who may make a clip, of whom, and how it leaves: tokens, rules, gate, sealed weights, release."""
 
 from media import PcmFormat
-from policy.authority import Authority, EventReceipt
+from policy.authority import Authority
 from policy.broker_folder import broker_end, open_broker, pin_broker_end, renew_broker_end
 from policy.broker_service import serve_broker
 from policy.canonical import sha256_hex
@@ -28,7 +28,9 @@ from policy.keys import public_jwk, read_private_key, thumbprint, write_private_
 from policy.live_recording import live_recording
 from policy.mark_keys import StoredMarkKey
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
+from policy.open_state import EventReceipt
 from policy.registry import IssuedToken
+from policy.registry_split import split_registry
 from policy.release import Receipt, ReleasePipeline
 from policy.replay import CaseResult, Replay, read_cases, run_cases
 from policy.request import CONTROL_RANGES, EMOTIONS, Controls, Framing, GenerationRequest, script_digest, sign_request
@@ -107,6 +109,7 @@ __all__ = [
     "serve_status",
     "sha256_hex",
     "sign_request",
+    "split_registry",
     "thumbprint",
     "write_private_key",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
@@ -12,7 +13,8 @@ from policy.errors import TokenError
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Sha256Uri = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Thumbprint = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
-Pseudonym = Annotated[str, StringConstraints(pattern=r"^pw:[A-Za-z0-9_-]{43}$")]
+PSEUDONYM = r"^pw:[A-Za-z0-9_-]{43}$"
+Pseudonym = Annotated[str, StringConstraints(pattern=PSEUDONYM)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
 Seconds = Annotated[int, Field(ge=0, lt=1 << 40)]
 
@@ -42,6 +44,13 @@ class Status(Strict):
     """The `status` claim."""
 
     status_list: StatusListEntry
+
+
+def parse_pseudonym(text: str) -> str:
+    """`text`, if it has the form of a pseudonym; raises TokenError."""
+    if not re.fullmatch(PSEUDONYM, text, re.ASCII):
+        raise TokenError("bad_claims", f"{text!r:.80} is no pseudonym; expected pw: and 43 characters")
+    return text
 
 
 def parse_claims(model: type[Claims], claims: Mapping[str, object]) -> Claims:

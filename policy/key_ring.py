@@ -2,7 +2,9 @@
 
 Without that file each key lies in its own file under `keys/`. A role's key can be moved (the same key elsewhere),
 rotated (a new key from now on) and, once it is no longer the active one, revoked (nothing that it signed is taken
-any more). What a rotation leaves trusted: tokens that registry and accreditation authority signed before live on until
+any more). A role that lives on another machine has `public:KEY` in place of its key.
+
+What a rotation leaves trusted: tokens that registry and accreditation authority signed before live on until
 they expire or their key is revoked; grants of the gate's old key don't. The log's key stays: it is the log's name.
 """
 
@@ -34,6 +36,8 @@ DEFAULTS: Mapping[Role, str] = {
     "kek": "file:keys/broker.kek",
 }
 RING_FILE = "ring.json"
+PUBLIC_SCHEME = "public:"
+"""In place of a private key that lies on another machine: its public half, in base64url."""
 
 
 class RetiredKey(Strict):
@@ -79,8 +83,23 @@ class KeyRing:
         """Where the key of a role lies; holds no secret."""
         return self.file.uris.get(role, DEFAULTS[role])
 
+    def holds(self, role: Role) -> bool:
+        """False for a role whose private key lies on another machine."""
+        return not self.uri(role).startswith(PUBLIC_SCHEME)
+
+    def public_key(self, role: Role) -> Ed25519PublicKey:
+        """The public half of a role's active key, wherever the private one lies; raises KeyFileError."""
+        if self.holds(role):
+            return self.signing_key(role).public_key()
+        try:
+            return Ed25519PublicKey.from_public_bytes(b64url_decode(self.uri(role).removeprefix(PUBLIC_SCHEME)))
+        except ValueError as error:
+            raise KeyFileError(f"{self.folder}/keys/{RING_FILE}: the {role}'s public key is damaged") from error
+
     def signing_key(self, role: Role) -> Ed25519PrivateKey:
         """The active key of a role that signs tokens or checkpoints; raises KeyFileError."""
+        if not self.holds(role):
+            raise KeyFileError(f"the {role}'s private key lies on another machine; run this there")
         key = self._open(self.uri(role))
         if not isinstance(key, Ed25519PrivateKey):
             raise KeyFileError(f"{self.uri(role)}: the {role} needs an Ed25519 key, got {type(key).__name__}")
@@ -96,10 +115,10 @@ class KeyRing:
         """The key-encryption key of the broker."""
         return open_kek(self.uri("kek"), base=self.folder)
 
-    def trusted(self, role: Role, active: Ed25519PrivateKey) -> Mapping[str, Ed25519PublicKey]:
+    def trusted(self, role: Role, active: Ed25519PublicKey) -> Mapping[str, Ed25519PublicKey]:
         """The active key and those of before that are not revoked, by `kid`."""
         kept = [old.public for old in self.file.retired.get(role, ()) if old.revoked_at is None]
-        return {thumbprint(key): key for key in (active.public_key(), *kept)}
+        return {thumbprint(key): key for key in (active, *kept)}
 
     def moved(self, role: Role, uri: str) -> KeyRing:
         """The same key at another place; raises KeyFileError when there is another key."""
@@ -147,7 +166,7 @@ class KeyRing:
 
     def revoked(self, role: Role, kid: str, now: datetime) -> KeyRing:
         """Take nothing any more that a retired key signed; raises PolicyError for the active or an unknown one."""
-        if thumbprint(self.signing_key(role)) == kid:
+        if thumbprint(self.public_key(role)) == kid:
             raise PolicyError(f"{kid} is the active key; run `vasari key rotate {role}` first, then revoke the old one")
         retired = self.file.retired.get(role, [])
         if kid not in {thumbprint(old.public) for old in retired}:
@@ -158,6 +177,22 @@ class KeyRing:
             for old in retired
         ]
         return self._written(retired={**self.file.retired, role: ended})
+
+    def believed(self, role: Role, key: Ed25519PublicKey, now: datetime) -> KeyRing:
+        """Another public key for a role on another machine, which was rotated there; what the old one signed lives on.
+
+        Raises PolicyError for a role that is here, or a key that is active already.
+        """
+        if role not in KEPT_AFTER_ROTATION or self.holds(role):
+            raise PolicyError(f"the key of {role} lies here; `vasari key rotate {role}` makes a new one")
+        old = self.public_key(role)
+        if key == old:
+            raise PolicyError(f"{thumbprint(key)} is the {role}'s key already")
+        retired = RetiredKey(x=b64url(old.public_bytes_raw()), retired_at=int(now.timestamp()))
+        before = self.file.retired.get(role, [])
+        return self._written(
+            uris={**self.file.uris, role: public_uri(key)}, retired={**self.file.retired, role: [*before, retired]}
+        )
 
     def with_place(self, role: Role, uri: str) -> KeyRing:
         """Note where a key lies, once it is known to be the right one."""
@@ -183,3 +218,8 @@ class KeyRing:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise KeyFileError(f"{uri}: signing clips needs a P-256 key, got {type(key).__name__}")
         return key
+
+
+def public_uri(key: Ed25519PublicKey) -> str:
+    """`public:` and the key, for the ring of who must not have the private one."""
+    return PUBLIC_SCHEME + b64url(key.public_bytes_raw())

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,8 @@ BLOCK_S = 0.16
 """Of sound at a time: as much as `RENDER_FRAMES` frames last, so that the first ones are made at once."""
 RENDER_FRAMES = 4
 RENDER_THREADS = min(4, os.cpu_count() or 1)
+MOVES_AHEAD = 64
+"""Motion blocks that may wait for their frames: some ten seconds, a few MB of sound."""
 Item = TypeVar("Item")
 STRENGTHS = (1.0, 1.5, 2.2)
 SoundBlock = tuple[Tensor | None, Tensor | None, bool]
@@ -71,14 +73,17 @@ class TalkingFace(Protocol):
         ...
 
 
+Moved = tuple[Tensor | None, Any | None]
+"""Float32 mono [n] at 48 kHz, and the motion block that became due."""
+
+
 @dataclass(frozen=True)
 class Performance:
-    """What is to be performed: a face at the start of its motion, and the recording."""
+    """What is to be drawn: a face, its motion with the sound, and how many frames that is."""
 
     talker: TalkingFace
     face: Any
-    motion: Any
-    audio: bytes
+    moves: Iterable[Moved]
     frames: int
 
 
@@ -126,8 +131,7 @@ def write_marked_clip(performance: Performance, mark: Mark, sink: BinaryIO, *, o
         one_core_per_thread(),
         ClipWriter(sink, width=width, height=height, fps=fps, sample_rate=SOUND_RATE) as writer,
     ):
-        blocks = audio_blocks(performance.audio)
-        for frames in rendered(performance, blocks, hear=lambda samples: writer.write_audio(sound.push(samples))):
+        for frames in rendered(performance, hear=lambda samples: writer.write_audio(sound.push(samples))):
             writer.write_frames(video.push(frames))
             done += frames.shape[0]
             on_block(done)
@@ -137,28 +141,59 @@ def write_marked_clip(performance: Performance, mark: Mark, sink: BinaryIO, *, o
     return done
 
 
-def rendered(
-    performance: Performance, blocks: Iterable[SoundBlock], *, hear: Callable[[Tensor], None]
-) -> Iterator[Tensor]:
+def performed(talker: TalkingFace, state: Any, blocks: Iterable[SoundBlock]) -> Iterator[Moved]:
+    """The motion of a recording from `state` on, in step with its sound."""
+    for control, samples, final in blocks:
+        block = None
+        if control is not None:
+            block, state = talker.motion(control, state, final=final)
+        yield samples, block
+
+
+class Ahead(Generic[Item]):
+    """Items in their order, made by a thread of its own, which starts at once and is at most `most` items ahead.
+
+    What making an item raises is raised where it is missing. The thread ends with the context.
+    """
+
+    def __init__(self, items: Iterator[Item], most: int) -> None:
+        self._items = items
+        self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+        self._waiting = deque(self._next() for _ in range(most))
+
+    def _next(self) -> Future[Item | None]:
+        return self._thread.submit(next, self._items, None)
+
+    def __iter__(self) -> Iterator[Item]:
+        while (item := self._waiting.popleft().result()) is not None:
+            self._waiting.append(self._next())
+            yield item
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+
+def rendered(performance: Performance, *, hear: Callable[[Tensor], None]) -> Iterator[Tensor]:
     """Blocks of frames in order; a few are rendered ahead in threads while the caller marks and encodes.
 
     Frames don't depend on one another once their motion is known, so the order of rendering changes nothing.
     `hear` gets the 48 kHz samples in step with the frames.
     """
-    state = performance.motion
     ahead: deque[Future[Tensor]] = deque()
     with ThreadPoolExecutor(RENDER_THREADS) as threads:
         try:
-            for control, samples, final in blocks:
+            for samples, block in performance.moves:
                 if samples is not None:
                     hear(samples)
-                if control is None:
+                if block is None:
                     continue
-                block, state = performance.talker.motion(control, state, final=final)
                 for start in range(0, len(block), RENDER_FRAMES):
                     piece = block[start : start + RENDER_FRAMES]
                     ahead.append(threads.submit(performance.talker.render, performance.face, piece))
-                    if len(ahead) > RENDER_THREADS:
+                    if len(ahead) > RENDER_THREADS + 1:
                         yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()

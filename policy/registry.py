@@ -231,8 +231,7 @@ class Registry:
 
     def list_uri(self, kind: Kind) -> str:
         """The URI of the status list of one kind of token."""
-        issuer = self._identity.registry_id if kind == "consent" else self._identity.accreditation_id
-        return f"{issuer}/status/1"
+        return status_list_uri(self._identity, kind)
 
     def status_list(self, uri: str, now: datetime) -> str:
         """The signed status list at `uri`, never older than half its time to live; raises PolicyError."""
@@ -293,6 +292,12 @@ class Registry:
     def _issued(kind: Kind, row: tuple[str, str, int, int]) -> IssuedToken:
         jti, token, status, issued_at = row
         return IssuedToken(jti, token, TokenStatus(status), issued_at, _claims_of(kind, token))
+
+
+def status_list_uri(identity: GateIdentity, kind: Kind) -> str:
+    """The URI of the status list of one kind of token."""
+    issuer = identity.registry_id if kind == "consent" else identity.accreditation_id
+    return f"{issuer}/status/1"
 
 
 def _times(now: datetime, begin: datetime, valid_for: timedelta) -> dict[str, int]:

@@ -32,13 +32,17 @@ from policy.keys import thumbprint
 from policy.live_recording import read_live
 from policy.locked_memory import guard_process
 from policy.marked_clip import (
+    MOVES_AHEAD,
     STRENGTHS,
+    Ahead,
     Mark,
     MarksRead,
     MotionRecorder,
+    Moved,
     Performance,
     TalkingFace,
     audio_blocks,
+    performed,
     read_marks,
     reads_as,
     write_marked_clip,
@@ -236,11 +240,11 @@ class _ClipJob(Job):
         grant, tensors, config = _unseal(self._authority, self._request, self._decision, worker)
         self._stages.done("unsealed")
         talker = recorder = MotionRecorder(make_talker(tensors, config))
-        portrait = read_portrait(self._request.portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
-        face = talker.encode(portrait, **self._request.framing.as_members())
-        self._stages.done("encoded")
-        with self._anonymous() as plain, self._anonymous() as signed:
-            mark, marks, frames = self._make_marked(talker, face, plain, progress)
+        with self._moves(talker) as moves, self._anonymous() as plain, self._anonymous() as signed:
+            portrait = read_portrait(self._request.portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
+            face = talker.encode(portrait, **self._request.framing.as_members())
+            self._stages.done("encoded")
+            mark, marks, frames = self._make_marked(talker, face, moves, plain, progress)
             store = self._sign(grant, plain, signed)
             clip_sha256 = self._register(grant, signed, store)
             drawn = b"" if self._plot is None else _plotted(recorder.blocks, self._request, self._plot)
@@ -251,25 +255,29 @@ class _ClipJob(Job):
             self._plot.publish(io.BytesIO(drawn))
         return self._receipt(mark, marks, frames, talker.frame_size(face), clip_sha256)
 
+    def _moves(self, talker: TalkingFace) -> Ahead[Moved]:
+        """The motion of the whole clip, made ahead of its frames."""
+        start = talker.start(controls=performed_controls(self._request.controls), seed=self._request.seed)
+        return Ahead(performed(talker, start, audio_blocks(self._request.audio)), MOVES_AHEAD)
+
     def _make_marked(
-        self, talker: TalkingFace, face: object, plain: BinaryIO, progress: Progress | None
+        self, talker: TalkingFace, face: object, moves: Ahead[Moved], plain: BinaryIO, progress: Progress | None
     ) -> tuple[Mark, MarksRead, int]:
         """Generate, encode, read the marks back; stronger where one can't be read, then no release."""
         assert self._decision.manifest_id is not None
         payload, frames = Payload(self._decision.manifest_id), math.ceil(self._decision.duration_s * OUTPUT_FPS)
-        controls = performed_controls(self._request.controls)
         video_step = audio_step = 0
-        for _ in STRENGTHS:
+        for attempt in range(len(STRENGTHS)):
             mark = Mark(self._authority.mark_key, payload, STRENGTHS[video_step], STRENGTHS[audio_step])
-            start = talker.start(controls=controls, seed=self._request.seed)
             plain.seek(0)
             plain.truncate()
-            write_marked_clip(
-                Performance(talker, face, start, self._request.audio, frames),
-                mark,
-                plain,
-                on_block=lambda done: self._after_block(done, frames, progress),
-            )
+            with moves if attempt == 0 else self._moves(talker) as to_draw:
+                write_marked_clip(
+                    Performance(talker, face, to_draw, frames),
+                    mark,
+                    plain,
+                    on_block=lambda done: self._after_block(done, frames, progress),
+                )
             self._stages.done("generated")
             marks = read_marks(plain, mark.key, watched=self._watched)
             self._renew()

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from policy.broker import KeyVault
 from policy.canonical import canonical_json, strict_json_object
@@ -86,6 +86,16 @@ def read_state(folder: Path) -> AuthorityRecord:
     return record
 
 
+def write_record(folder: Path, record: AuthorityRecord) -> None:
+    """Write authority.json, in place of an older one."""
+    write_secret(folder / "authority.json", canonical_json(asdict(record)), overwrite=True)
+
+
+def log_origin_of(key: Ed25519PublicKey) -> str:
+    """The name of a log, by its key."""
+    return f"vasari.local/log/{thumbprint(key)[:16]}"
+
+
 def vault_of(folder: Path) -> KeyVault:
     """The wrapped content keys of a state folder."""
     return KeyVault(kek=KeyRing.read(folder).kek(), keys_path=folder / "content-keys.json")
@@ -126,9 +136,9 @@ def _fill(
         gate_id=f"urn:vasari:gate:{names['gate']}",
         registry_id=f"urn:vasari:registry:{names['registry']}",
         accreditation_id=f"urn:vasari:accreditation:{names['accreditation']}",
-        log_origin=f"vasari.local/log/{names['log']}",
+        log_origin=log_origin_of(keys["log"].public_key()),
         model_digest=model_digest,
         weights="" if weights == SHIPPED_WEIGHTS else str(weights.resolve()),
     )
     write_secret(folder / SITE_FILE, site.as_bytes())
-    write_secret(folder / "authority.json", canonical_json(asdict(record)))
+    write_record(folder, record)

@@ -41,6 +41,7 @@ from policy.marked_clip import (
     TalkingFace,
     audio_blocks,
     one_core_per_thread,
+    performed,
     read_marks,
     reads_as,
     rendered,
@@ -146,12 +147,12 @@ class StreamJob(Job):
         """All steps after the portrait was encoded."""
         assert self._decision.manifest_id is not None
         mark = Mark(self._authority.mark_key, Payload(self._decision.manifest_id), STRENGTHS[0], STRENGTHS[0])
-        performance = Performance(talker, face, motion, self._request.audio, self._total or 0)
         maker = SegmentMaker(mark, talker.frame_size(face), self._anonymous, lambda: self._total)
         try:
             with one_core_per_thread(), closing(maker), self._files:
                 blocks = self._live_blocks() if self._live else audio_blocks(self._request.audio)
-                for frames in rendered(performance, blocks, hear=maker.hear):
+                performance = Performance(talker, face, performed(talker, motion, blocks), self._total or 0)
+                for frames in rendered(performance, hear=maker.hear):
                     self._require_consent()
                     self._renew()
                     maker.push(frames)

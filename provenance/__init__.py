@@ -20,6 +20,7 @@ from provenance.clip_fingerprint import (
     clip_fingerprint,
     fingerprint_distance,
     fingerprint_duration_s,
+    frame_aspect,
 )
 from provenance.cosignature import verify_cosignatures
 from provenance.credentials_report import CredentialsReport, EngineVerdict, Finding, SourceStep, UncoveredBytes
@@ -121,6 +122,7 @@ __all__ = [
     "format_log_key",
     "format_witness_key",
     "format_witness_request",
+    "frame_aspect",
     "install_certificate_chain",
     "leaf_hash",
     "lint_certificates",

@@ -1,5 +1,6 @@
 """A coarse perceptual fingerprint of a clip: 8x8 mean luma to an eighth of a grey level, five times a second.
 
+Before them stand the frame's width and height, by which the place of a crop is known (`placed_fingerprint`).
 It survives re-compression and scaling, and tells a watermark copied onto other content from the released
 clip. It is no identification of persons: 64 grey values per sample are far below a recognisable face.
 
@@ -8,6 +9,7 @@ only the lips were changed. The distance is one number for the whole overlap: a 
 same portrait can hide in it.
 """
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,7 +25,9 @@ if TYPE_CHECKING:  # torch is loaded only when a clip is fingerprinted
 
 Grey = NDArray[Any]  # uint16 or float32 grey values
 
-MAGIC = b"VFP1"
+MAGIC = b"VFP2"
+MAGIC_WITHOUT_SIZE = b"VFP1"  # of releases before, whose frame is taken for square
+_HEADER = struct.Struct("<4sHH")
 GRID = 8
 SAMPLES_PER_S = 5
 LEVELS_PER_GREY = 8
@@ -50,10 +54,33 @@ class Frames(Protocol):
 
 def clip_fingerprint(blocks: Iterable[Frames]) -> bytes:
     """Fingerprint of a stream of frame blocks, in bounded memory; the first frame's time counts as zero."""
-    samples = list(_sample_grids(blocks))
+    seen = _Watched(blocks)
+    samples = list(_sample_grids(seen))
     if not samples:
         raise ProvenanceError("clip fingerprint: expected at least one frame, got none")
-    return MAGIC + bytes(np.stack(samples).tobytes())
+    return _HEADER.pack(MAGIC, *seen.size_px) + bytes(np.stack(samples).tobytes())
+
+
+class _Watched:
+    """Blocks that pass by, and the `size_px` (width, height) of their frames."""
+
+    def __init__(self, blocks: Iterable[Frames]) -> None:
+        self._blocks, self.size_px = blocks, (0, 0)
+
+    def __iter__(self) -> Iterator[Frames]:
+        for block in self._blocks:
+            height, width = block.frames.shape[2:]
+            self.size_px = int(width), int(height)
+            yield block
+
+
+def frame_aspect(fingerprint: bytes) -> float | None:
+    """Width over height of the frames; None where an older fingerprint does not say. Raises ProvenanceError."""
+    header, _ = _parts(fingerprint)
+    if header == MAGIC_WITHOUT_SIZE:
+        return None
+    _, width, height = _HEADER.unpack(header)
+    return float(width / height)
 
 
 def fingerprint_distance(a: bytes, b: bytes) -> float:
@@ -148,9 +175,10 @@ def _stretches(times: list[float], levels: Grey) -> Iterator[tuple[float, float]
 
 def join_fingerprints(parts: Sequence[bytes]) -> bytes:
     """The fingerprint of clips played one after the other; raises ProvenanceError."""
-    for part in parts:
-        grids_of(part)
-    return MAGIC + b"".join(part[len(MAGIC) :] for part in parts)
+    split = [_parts(part) for part in parts]
+    if len({header for header, _ in split}) != 1:
+        raise ProvenanceError("clip fingerprint: only clips of one size can be joined, and at least one")
+    return split[0][0] + b"".join(body for _, body in split)
 
 
 def fingerprint_duration_s(fingerprint: bytes) -> float:
@@ -198,10 +226,19 @@ def luma_of(frame: "Tensor") -> "Tensor":
 
 def grids_of(fingerprint: bytes) -> Grey:
     """[samples, 64] float32 grey levels; raises ProvenanceError."""
-    body = fingerprint[len(MAGIC) :]
-    if not fingerprint.startswith(MAGIC) or not body or len(body) % (2 * GRID**2):
-        raise ProvenanceError("clip fingerprint: expected the format VFP1, got something else")
+    _, body = _parts(fingerprint)
     return np.frombuffer(body, "<u2").reshape(-1, GRID**2).astype(np.float32) / LEVELS_PER_GREY
+
+
+def _parts(fingerprint: bytes) -> tuple[bytes, bytes]:
+    """Header and samples; raises ProvenanceError."""
+    length = len(MAGIC_WITHOUT_SIZE) if fingerprint.startswith(MAGIC_WITHOUT_SIZE) else _HEADER.size
+    header, body = fingerprint[:length], fingerprint[length:]
+    whole = len(header) == _HEADER.size and header.startswith(MAGIC)
+    known = header == MAGIC_WITHOUT_SIZE or (whole and all(_HEADER.unpack(header)[1:]))
+    if not body or len(body) % (2 * GRID**2) or not known:
+        raise ProvenanceError("clip fingerprint: expected the format VFP2 or VFP1, got something else")
+    return header, body
 
 
 def _aligned_distance(a: Grey, b: Grey) -> float:

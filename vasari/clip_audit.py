@@ -28,6 +28,7 @@ from provenance import (
     align_placed,
     clip_fingerprint,
     fingerprint_duration_s,
+    frame_aspect,
     read_stored_manifest,
     verify_clip,
 )
@@ -252,7 +253,7 @@ def _fits(alignment: Alignment | None) -> TypeGuard[Alignment]:
 def _placed(path: Path, info: MediaInfo, pose: Pose, release: bytes) -> Alignment | None:
     """Look at the clip once more, laid where its mark says that it lies in the release; None where it isn't that."""
     block_frames = max(1, min(16, BLOCK_BYTES // (info.width * info.height * 3)))
-    for placement in placements(pose, info.width, info.height):
+    for placement in placements(pose, info.width, info.height, aspect=frame_aspect(release)):
         blocks = read_frames(path, block_frames=block_frames)
         alignment = _align(partial(align_placed, blocks, release, placement))
         if _fits(alignment):

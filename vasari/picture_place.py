@@ -1,6 +1,7 @@
 """Where the mark says that a received picture lies in the release's frame, as the fingerprint wants to know it."""
 
 from collections.abc import Iterator
+from math import ceil
 
 from provenance import Placement
 from watermark import Pose
@@ -10,24 +11,32 @@ WHOLE = 0.98
 UNMOVED = 0.02
 """Corners that lie no further from the release's, in fractions of its sides, are its own; so with the speed."""
 SQUARE = ((0, 0), (1, 0), (1, 1), (0, 1))
+Corners = tuple[tuple[float, float], ...]
 
 
-def placements(pose: Pose, width: int, height: int) -> Iterator[Placement]:
+def placements(pose: Pose, width: int, height: int, *, aspect: float | None = None) -> Iterator[Placement]:
     """The places that a `width` x `height` picture of this pose can have in its release; none where it lies as made.
 
-    The mark knows the release's short side alone. So the release is taken for square, as most are, and where the whole
-    of it seems to be shown for what is shown. A crop of a release that is not square has no place.
+    `aspect`: the release's width over its height, as its fingerprint says. The mark knows places in short sides of the
+    release, modulo one of them: along the longer side there are several. Of an older release without `aspect` the frame
+    is taken for square, and where the whole of it seems to be shown for what is shown.
     """
     corners = pose.original_corners(width, height)
-    yield from _moved(Placement(corners, pose.speed))
+    if aspect is not None:
+        wide, high = max(aspect, 1.0), max(1 / aspect, 1.0)
+        for along in range(ceil(max(wide, high))):
+            x0, y0 = (along, 0) if wide > high else (0, along)
+            yield from _moved(tuple(((x + x0) / wide, (y + y0) / high) for x, y in corners), pose.speed)
+        return
+    yield from _moved(corners, pose.speed)
     left, top = (min(corner[axis] for corner in corners) for axis in (0, 1))
     wide, high = (max(corner[axis] for corner in corners) - low for axis, low in ((0, left), (1, top)))
     if min(wide, high) >= WHOLE and max(wide, high) > 2 - WHOLE:
-        yield from _moved(Placement(tuple(((x - left) / wide, (y - top) / high) for x, y in corners), pose.speed))
+        yield from _moved(tuple(((x - left) / wide, (y - top) / high) for x, y in corners), pose.speed)
 
 
-def _moved(placement: Placement) -> Iterator[Placement]:
-    pairs = zip(placement.corners, SQUARE, strict=True)
+def _moved(corners: Corners, speed: float) -> Iterator[Placement]:
+    pairs = zip(corners, SQUARE, strict=True)
     apart = max(abs(mine[axis] - its[axis]) for mine, its in pairs for axis in (0, 1))
-    if max(apart, abs(placement.speed - 1)) > UNMOVED:
-        yield placement
+    if max(apart, abs(speed - 1)) > UNMOVED:
+        yield Placement(corners, speed)

@@ -59,16 +59,13 @@ def motion_of(take: Take, face: FaceState) -> MotionBlock:
 
 
 def to_bytes(maps: Tensor) -> Tensor:
-    return (maps[0] * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+    return (maps * 255 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
 def prior_of(renderer: Renderer, take: Take) -> dict[str, Tensor]:
     face = renderer.encode_known(working_picture(take))
-    pairs = [warped.half_size() for warped in renderer.warp(face, motion_of(take, face))]
-    return {
-        "warped": torch.stack([to_bytes(p[0]) for p in pairs]),
-        "layers": torch.stack([to_bytes(p[1]) for p in pairs]),
-    }
+    picture, layers = renderer.warp(face, motion_of(take, face)).half_size()
+    return {"warped": to_bytes(picture), "layers": to_bytes(layers)}
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from policy import (
     Controls,
     Decision,
     GenerationRequest,
+    Refused,
     ReleasePipeline,
     SoftwareAuthenticator,
     seal_weights,
@@ -252,3 +253,39 @@ def simulator(tmp_path: Path) -> Iterator[GateSimulator]:
     made = GateSimulator(tmp_path)
     yield made
     made.authority.close()
+
+
+class Refusals:
+    """Sends a request through the whole pipeline and checks all that a refusal promises."""
+
+    def __init__(self, simulator: GateSimulator, folder: Path) -> None:
+        self.simulator = simulator
+        self.folder = folder
+        folder.mkdir()
+
+    def __call__(self, request: GenerationRequest, rules: set[str], consent: str | None = None) -> Decision:
+        simulator, before = self.simulator, self.simulator.authority.log.size
+        used = simulator.used(consent) if consent else 0
+        with pytest.raises(Refused) as caught:
+            simulator.pipeline().release(request, self.folder / "clip.mp4")
+        decision = caught.value.decision
+        assert {denial.rule_id for denial in decision.denials} == rules
+        assert all(denial.fact and denial.remedy for denial in decision.denials)
+        assert not decision.allowed
+        assert not decision.grant
+        assert simulator.authority.log.size == before + 1
+        assert decision.log_index == before
+        entry = simulator.authority.log.entry(before)
+        assert entry == decision.entry
+        logged = json.loads(entry)
+        assert (logged["event"], logged["outcome"]) == ("decision", "refuse")
+        assert set(logged["rules"]) == rules
+        if consent:
+            assert simulator.used(consent) == used
+        assert list(self.folder.iterdir()) == []
+        return decision
+
+
+@pytest.fixture
+def refused(simulator: GateSimulator, tmp_path: Path) -> Refusals:
+    return Refusals(simulator, tmp_path / "out")

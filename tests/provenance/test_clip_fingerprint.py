@@ -19,7 +19,9 @@ from provenance import (
     clip_fingerprint,
     fingerprint_distance,
     fingerprint_duration_s,
+    frame_aspect,
 )
+from provenance.clip_fingerprint import join_fingerprints
 
 
 def moving_clip(picture: int, motion: int, *, frames: int = 50) -> Tensor:
@@ -83,12 +85,31 @@ def test_block_size_does_not_matter_and_the_distance_is_symmetric() -> None:
 
 
 def test_a_fingerprint_stays_small() -> None:
-    assert len(PRINT) <= 2 * 640 + 4
+    assert len(PRINT) <= 2 * 640 + 8
 
 
-@pytest.mark.parametrize("broken", [b"", b"VFP1", PRINT[:-1], b"VFP2" + PRINT[4:]])
+def test_a_fingerprint_says_the_shape_of_the_frame_and_an_older_one_is_still_read() -> None:
+    assert frame_aspect(PRINT) == 1
+    assert frame_aspect(clip_fingerprint(blocks(CLIP[:, :, :96]))) == pytest.approx(128 / 96)
+    older = b"VFP1" + PRINT[8:]
+    assert frame_aspect(older) is None
+    assert fingerprint_distance(PRINT, older) == pytest.approx(0, abs=1e-6)
+    assert fingerprint_duration_s(older) == fingerprint_duration_s(PRINT)
+
+
+def test_only_parts_of_one_size_are_joined() -> None:
+    assert fingerprint_duration_s(join_fingerprints([PRINT, PRINT])) == 2 * fingerprint_duration_s(PRINT)
+    for parts in ([], [PRINT, clip_fingerprint(blocks(CLIP[:, :, :96]))], [PRINT, b"VFP1" + PRINT[8:]]):
+        with pytest.raises(ProvenanceError, match="one size"):
+            join_fingerprints(parts)
+
+
+@pytest.mark.parametrize("broken", [
+    b"", b"VFP1", b"VFP2", PRINT[:6], PRINT[:8], PRINT[:-1], b"VFP3" + PRINT[4:], b"VFP1" + PRINT[4:],
+    b"VFP2\0\0" + PRINT[6:], PRINT[:6] + b"\0\0" + PRINT[8:],
+])  # fmt: skip
 def test_a_malformed_fingerprint_is_refused(broken: bytes) -> None:
-    with pytest.raises(ProvenanceError, match="VFP1"):
+    with pytest.raises(ProvenanceError, match="VFP2"):
         fingerprint_distance(PRINT, broken)
 
 

@@ -40,8 +40,9 @@ def test_every_command_of_the_charter_is_there() -> None:
         "policy explain", "policy test",
         "log show", "log prove", "log check", "log export", "log verify", "log tiles", "log request", "log cosign",
         "mark detect", "mark keys list", "mark keys rotate",
-        "key show", "key protect", "key move", "key rotate", "key revoke", "broker split", "broker serve",
-        "broker believe", "broker certificate", "broker pin", "registry serve", "registry subscribe",
+        "key show", "key protect", "key move", "key rotate", "key revoke", "key believe",
+        "broker split", "broker serve", "broker believe", "broker certificate", "broker pin",
+        "registry serve", "registry split", "registry subscribe",
         "pki show", "pki lint", "pki csr", "pki install", "pki rotate", "pki revoke", "pki publish",
     }  # fmt: skip
 

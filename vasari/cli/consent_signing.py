@@ -18,11 +18,14 @@ OUT = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(short_help="Enrol the depicted person's device.")
-@click.option("--subject", required=True, help="The person's name; kept by the authority, private.")
+@click.option("--subject", help="The person's name; kept by the authority, private.")
+@click.option("--pseudonym", help="At a gate split from its registry: as the registry printed it.")
 @click.option("--subject-key", type=OUT, help="Their device file; made with mode 0600 when missing.")
 @click.option("--credential", type=FILE, help="A passkey instead: JSON with credential_id and public_key (base64url).")
 @with_session
-def enrol(session: Session, subject: str, subject_key: Path | None, credential: Path | None) -> None:
+def enrol(
+    session: Session, subject: str | None, pseudonym: str | None, subject_key: Path | None, credential: Path | None
+) -> None:
     """Enrol the device with which a person signs consents and sees their uses; logged.
 
     Check first who the person is. A passkey's JSON holds what the browser returned: `id`, and
@@ -32,19 +35,28 @@ def enrol(session: Session, subject: str, subject_key: Path | None, credential: 
     Example:
       vasari consent enrol --subject "Jane Doe" --subject-key jane.device
     """
-    made = enrol_subject(session.state, subject=subject, subject_key=subject_key, credential=credential)
+    made = enrol_subject(
+        session.state, subject=subject, pseudonym=pseudonym, subject_key=subject_key, credential=credential
+    )
     rows = [(name.replace("_", " "), value) for name, value in made.items()]
     session.result(made, [styled("Device enrolled", bold=True), *table(rows)])
 
 
 def enrol_subject(
-    state: Path, *, subject: str, subject_key: Path | None, credential: Path | None = None
+    state: Path,
+    *,
+    subject: str | None,
+    pseudonym: str | None = None,
+    subject_key: Path | None,
+    credential: Path | None = None,
 ) -> dict[str, Any]:
-    """Enrol a device file or a passkey; what was enrolled, for people and JSON."""
+    """Enrol a device file or a passkey, by name or, at a gate alone, by pseudonym; what was enrolled."""
     from policy import Authority, SoftwareAuthenticator
 
     if (subject_key is None) == (credential is None):
         raise CommandError("give either --subject-key or --credential")
+    if (subject is None) == (pseudonym is None):
+        raise CommandError("give either --subject, or --pseudonym at a gate split from its registry")
     with Authority.open(state) as authority:
         if credential is not None:
             found = _read_credential(credential)
@@ -53,14 +65,25 @@ def enrol_subject(
             there = subject_key.exists()
             device = SoftwareAuthenticator.open(subject_key) if there else SoftwareAuthenticator.create(subject_key)
             found = device.credential
-        receipt = authority.enrol_subject(subject, found)
-    return {"credential": found.credential_id, "log_index": receipt.log_index, "device": str(subject_key or credential)}
+        if subject is not None:
+            receipt, pseudonym = authority.enrol_subject(subject, found), authority.pseudonym_of(subject)
+        else:
+            assert pseudonym is not None
+            receipt = authority.enrol_subject_at_gate(pseudonym, found)
+    return {
+        "credential": found.credential_id,
+        "public_key": found.public_key,
+        "pseudonym": pseudonym,
+        "log_index": receipt.log_index,
+        "device": str(subject_key or credential),
+    }
 
 
 @click.command(short_help="Lose a device: stop taking what it signed.")
-@click.argument("credential_id")
+@click.argument("credential_id", required=False)
+@click.option("--public-key", help="At a gate split from its registry, in place of the id: the device's public key.")
 @with_session
-def lost(session: Session, credential_id: str) -> None:
+def lost(session: Session, credential_id: str | None, public_key: str | None) -> None:
     """Stop taking a lost device. Consents that it signed are refused from now on; logged.
 
     \b
@@ -69,9 +92,16 @@ def lost(session: Session, credential_id: str) -> None:
     """
     from policy import Authority
 
+    if (credential_id is None) == (public_key is None):
+        raise CommandError("give either CREDENTIAL_ID, or --public-key at a gate split from its registry")
     with Authority.open(session.state) as authority:
-        receipt = authority.revoke_subject_key(credential_id)
-    session.result({"credential": credential_id, "log_index": receipt.log_index}, [f"Revoked: {credential_id}"])
+        if credential_id is not None:
+            receipt = authority.revoke_subject_key(credential_id)
+        else:
+            assert public_key is not None
+            receipt = authority.revoke_subject_key_at_gate(public_key)
+    lost_device = credential_id or public_key
+    session.result({"credential": lost_device, "log_index": receipt.log_index}, [f"Revoked: {lost_device}"])
 
 
 @click.command(short_help="Make the statement that a passkey signs.")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SIGNING: "tuple[Role, ...]" = ("registry", "accreditation", "gate", "log")
 MOVABLE: "tuple[Role, ...]" = (*SIGNING, "claim")
 ROLES: "tuple[Role, ...]" = (*MOVABLE, "kek")
+KEPT: "tuple[Role, ...]" = ("registry", "accreditation")
 ROTATED = ("registry", "accreditation", "gate", "claim", "kek")
 URI_HELP = "file:, pkcs11:, exec: or python: URI; docs/OPERATORS.md has examples."
 
@@ -39,8 +40,8 @@ def show(session: Session) -> None:
         rows: list[dict[str, Any]] = [
             {
                 "role": role,
-                "kid": thumbprint(ring.signing_key(role)) if role in SIGNING else None,
-                "public": public_jwk(ring.signing_key(role).public_key())["x"] if role in SIGNING else None,
+                "kid": thumbprint(ring.public_key(role)) if role in SIGNING else None,
+                "public": public_jwk(ring.public_key(role))["x"] if role in SIGNING else None,
                 "uri": ring.uri(role),
                 "retired": [
                     {"kid": thumbprint(old.public), "retired_at": old.retired_at, "revoked_at": old.revoked_at}
@@ -105,6 +106,25 @@ def move(session: Session, role: "Role", uri: str) -> None:
 
     with Authority.open(session.state) as authority:
         _answer(session, authority.move_key(role, uri), role, uri)
+
+
+@key.command(short_help="Take the new public key of a registry on another machine.")
+@click.argument("role", type=click.Choice(KEPT))
+@click.argument("public_key")
+@with_session
+def believe(session: Session, role: "Role", public_key: str) -> None:
+    """At a gate that was split from its registry, after `vasari key rotate` there: take what PUBLIC_KEY signs, too.
+
+    What the key of before signed stays good; `vasari key revoke` ends it. Logged.
+
+    \b
+    Example:
+      vasari key believe registry Zk3…
+    """
+    from policy import Authority
+
+    with Authority.open(session.state) as authority:
+        _answer(session, authority.believe_key(role, public_key), role, authority.key_ring.uri(role))
 
 
 @key.command(short_help="A new key for a role.")

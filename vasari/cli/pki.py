@@ -14,7 +14,7 @@ from vasari.plain_text import printable
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from policy.authority import CertificateChange
+    from policy.key_desk import CertificateChange
 
 HORIZON_DAYS = 30
 NAMES = ("claim_signing", "issuing_ca", "time_stamping")

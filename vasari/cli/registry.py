@@ -1,5 +1,7 @@
 """`vasari registry`: status lists for gates on other machines, pushed as soon as they change."""
 
+from pathlib import Path
+
 import click
 
 from vasari.cli.session import Session, table, with_session
@@ -26,6 +28,28 @@ def serve(session: Session, host: str, port: int) -> None:
     with Authority.open(session.state) as authority:
         session.note(f"status lists at http://{host}:{port}; stop with Ctrl-C")
         serve_status(authority.status_lists, host, port)
+
+
+@registry.command(short_help="Move the gate into a folder of its own, for another machine.")
+@click.option("--gate", type=click.Path(path_type=Path, file_okay=False), required=True, help="The gate's new folder.")
+@click.option("--address", required=True, help="Where the gate will reach this registry: https://HOST:PORT.")
+@with_session
+def split(session: Session, gate: Path, address: str) -> None:
+    """Leave this folder to the registry alone, and make one for the gate that can issue nothing; let nothing else run.
+
+    Each side keeps the other's public keys. The log goes with the gate; the registry begins one of its own.
+
+    \b
+    Example:
+      vasari registry split --gate ./gate --address https://registry.example.org:8600
+    """
+    from policy import split_registry
+    from vasari.cli.public_folder import publish_log_key
+
+    split_registry(session.state, gate.absolute(), address)
+    publish_log_key(session.state)
+    made = {"registry": str(session.state), "gate": str(gate.absolute()), "address": address}
+    session.result(made, table(made.items()))
 
 
 @registry.command(short_help="Take status lists from a registry elsewhere.")

@@ -2,15 +2,16 @@
 
 Only https on port 443, no credentials in the URL, no redirects, no compression; the name is resolved once, every
 address must be public, and the connection goes to the address that was checked, so that a second answer of the name
-server can't lead elsewhere. Size and time are limited.
+server can't lead elsewhere. Size is limited, and so is the time for the whole, whatever the pace at which bytes come.
 """
 
 import http.client
 import ipaddress
 import socket
 import ssl
-import time
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ MAX_URL_CHARACTERS = 2048
 TIMEOUT_S = 10.0
 DEADLINE_S = 60.0
 _CHUNK_BYTES = 1 << 16
+_NAT64, _GLOBAL_UNICAST = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2000::/3")
+_PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")
 
 Resolve = Callable[[str], Sequence[str]]
 Connect = Callable[[str, str], http.client.HTTPConnection]
@@ -44,8 +47,14 @@ def connect(host: str, address: str) -> http.client.HTTPConnection:
     """A TLS connection to `address` whose certificate must be `host`'s."""
     context = ssl.create_default_context()
     raw = socket.create_connection((address, 443), timeout=TIMEOUT_S)
+    secured = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        secured.do_handshake()  # the time-out is that of the whole handshake
+    except BaseException:
+        secured.close()
+        raise
     connection = http.client.HTTPSConnection(host, timeout=TIMEOUT_S, context=context)
-    connection.sock = context.wrap_socket(raw, server_hostname=host)
+    connection.sock = secured
     return connection
 
 
@@ -56,35 +65,69 @@ def fetch(
     limit: int,
     resolve: Resolve = resolve,
     connect: Connect = connect,
-    clock: Callable[[], float] = time.monotonic,
+    deadline_s: float = DEADLINE_S,
 ) -> int:
     """Write what `url` holds to `sink`; the number of bytes. Raises FetchError."""
     host, target = _checked(url)
     addresses = list(resolve(host))
     if not addresses or not all(is_public(address) for address in addresses):
         raise FetchError(400, "the host is not on the public network")
-    deadline = clock() + DEADLINE_S
     try:
         connection = connect(host, addresses[0])
         try:
-            connection.request("GET", target, headers={"Accept-Encoding": "identity", "User-Agent": "vasari"})
-            answer = connection.getresponse()
-            if answer.status != 200:
-                raise FetchError(502, f"the host answered {answer.status}; redirects are not followed")
-            total = 0
-            while chunk := answer.read(_CHUNK_BYTES):
-                total += len(chunk)
-                if total > limit:
-                    raise FetchError(400, f"longer than {limit} bytes")
-                if clock() > deadline:
-                    raise FetchError(502, "the host is too slow")
-                sink.write(chunk)
+            with _at_most(deadline_s, connection.sock):
+                total = _read_answer(connection, target, sink, limit)
         finally:
             connection.close()
     except (OSError, http.client.HTTPException) as error:
-        raise FetchError(502, "the host can't be reached") from error
+        raise FetchError(502, "the host can't be reached, or broke off") from error
     sink.flush()
     return total
+
+
+def _read_answer(connection: http.client.HTTPConnection, target: str, sink: IO[bytes], limit: int) -> int:
+    connection.request("GET", target, headers={"Accept-Encoding": "identity", "User-Agent": "vasari"})
+    with connection.getresponse() as answer:
+        if answer.status != 200:
+            raise FetchError(502, f"the host answered {answer.status}; redirects are not followed")
+        if answer.getheader("Content-Encoding", "identity").strip().lower() != "identity":
+            raise FetchError(502, "the host compresses what was asked for as it is")
+        if answer.length is not None and answer.length > limit:
+            raise FetchError(400, f"longer than {limit} bytes")
+        total = 0
+        while chunk := answer.read(_CHUNK_BYTES):
+            total += len(chunk)
+            if total > limit:
+                raise FetchError(400, f"longer than {limit} bytes")
+            sink.write(chunk)
+        if answer.length:
+            raise FetchError(502, f"the host broke off {answer.length} bytes before the end it had stated")
+    return total
+
+
+@contextmanager
+def _at_most(seconds: float, connection: socket.socket) -> Iterator[None]:
+    """Hang up on the other end after so long, even in the middle of a read; raises FetchError then."""
+    late = threading.Event()
+
+    def hang_up() -> None:
+        late.set()
+        with suppress(OSError):
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)  # below TLS, which another thread is using
+
+    timer = threading.Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException, FetchError) as error:
+        if late.is_set():
+            raise FetchError(502, "the host is too slow") from error
+        raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise FetchError(502, "the host is too slow")
 
 
 def is_public(address: str) -> bool:
@@ -97,8 +140,12 @@ def is_public(address: str) -> bool:
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
         if inner is not None:
             return is_public(str(inner))
-        if found in ipaddress.ip_network("64:ff9b::/96"):
+        if found in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+        if found not in _GLOBAL_UNICAST:  # forms that embed IPv4 (::a.b.c.d), site-local, and what is not assigned
+            return False
+    elif found in _PROTOCOLS:
+        return False
     return found.is_global and not found.is_multicast
 
 

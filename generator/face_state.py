@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from generator.warp import blend
 from generator.working_picture import CELL_PX, SIZE_PX
 
 Box = tuple[int, int, int, int]
@@ -126,12 +127,12 @@ class FaceState:
     @cached_property
     def still_colours(self) -> Tensor:
         """[3, 512, 512] 0..255: the portrait drawn at rest."""
-        return torch.lerp(self.background, self.still_skin[:3], self.still_skin[3])
+        return blend(self.background, self.still_skin[:3], self.still_skin[3])
 
     @cached_property
     def still_frame(self) -> Tensor:
         """uint8 [3, 512, 512]: what a frame is where nothing has changed."""
-        still = torch.lerp(self.picture, self.still_colours, self.moves)
+        still = blend(self.picture, self.still_colours, self.moves)
         return still.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
     @cached_property

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from generator.face_state import FaceState
 from generator.rig_fit import FOCAL
+from generator.warp import blend
 from generator.working_picture import SIZE_PX
 
 FOCAL_PX = FOCAL * SIZE_PX / 2
@@ -69,10 +70,10 @@ def place_cells(position: Tensor, turn_weight: Tensor, move_weight: Tensor, moti
     still = _project_cells(position)
     flat = position.flatten(2) - motion.pivot[:, None]
     turned = (motion.turn @ flat + motion.pivot[:, None]).view_as(position)
-    placed = torch.lerp(still, _project_cells(turned), turn_weight)
+    placed = blend(still, _project_cells(turned), turn_weight)
     centre = project(motion.pivot)[:, None, None]
     moved = (placed - centre) * (motion.scale[:, None, None, None] - 1) + motion.shift_px[:, :, None, None]
-    return torch.addcmul(placed, move_weight, moved)
+    return placed + move_weight * moved
 
 
 def _project_cells(position: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from generator.mouth_interior import draw_mouth
 from generator.mouth_refiner import MouthTouch, mouth_window
 from generator.paste_back import paste
 from generator.rig_fit import RigShape
-from generator.warp import invert_map, invert_nearby, sample_pixels
+from generator.warp import blend, invert_map, invert_nearby, sample_pixels
 from generator.working_picture import CELL_PX, SIZE_PX, WorkingPicture
 
 SPRITES = tuple(
@@ -121,7 +121,7 @@ class Renderer:
                 frames[row] = paste(face.paste, change, warped.source[row], warped.skin[row, 0])
             return
         frames[:] = face.still_frame
-        part = torch.lerp(face.picture[:, *inside], warped.colours, face.moves[inside])
+        part = blend(face.picture[:, *inside], warped.colours, face.moves[inside])
         frames[:, :, *inside] = part.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
     def _complete(self, face: FaceState, block: MotionBlock, motion: HeadMotion, warped: Warped) -> Warped:
@@ -185,13 +185,13 @@ def _warp(face: FaceState, block: MotionBlock, motion: HeadMotion) -> Warped:
             layer = _draw_eye(
                 opening, face.eye_layers[0 if opening.name == "eye_left" else 1], block.gaze, motion, target
             )
-        layer = torch.lerp(layer, sheet[:, :3], sheet[:, 3:4])
-        here.put(behind, torch.lerp(here.cut(behind), layer, sheet[:, 4:]))
+        layer = blend(layer, sheet[:, :3], sheet[:, 3:4])
+        here.put(behind, blend(here.cut(behind), layer, sheet[:, 4:]))
         here.put(opened, here.cut(opened) + sheet[:, 4:] * bare)
         shows = (1 - here.cut(covered)) * sheet[:, 3:4] * sheet[:, 4:]  # the lower sheet: the skin comes from there
         here.put(at, torch.where(shows > 0.5, under, source))
         here.put(covered, here.cut(covered) + shows)
-    return Warped(torch.lerp(behind, skin[:, :3], cover), opened, at, covered, box)
+    return Warped(blend(behind, skin[:, :3], cover), opened, at, covered, box)
 
 
 def _uncovered(cover: Tensor) -> Box | None:
@@ -213,7 +213,7 @@ def _lower_source(opening: OpeningState, lower: Tensor, seen: FrameWindows, uppe
     """[N, 2, h, w]: where the lower sheet in the windows comes from; found at every second pixel, starting from where
     the upper sheet comes from there."""
     aim = seen.centres(lower.device, CELL_PX)
-    start = F.interpolate(upper_source, scale_factor=1 / CELL_PX, mode="bilinear", align_corners=False)
+    start = F.avg_pool2d(upper_source, CELL_PX)
     origin = (opening.left * CELL_PX, opening.top * CELL_PX)
     offset = invert_nearby(lower, origin=origin, aim=aim, start=start) - aim
     fine = F.interpolate(offset, scale_factor=float(CELL_PX), mode="bilinear", align_corners=False)
@@ -309,7 +309,7 @@ def _draw_eye(opening: OpeningState, eye: EyeState, gaze: Tensor, motion: HeadMo
     size = (opening.width * CELL_PX, opening.height * CELL_PX)
     white = sample_pixels(eye.white[None], source, size=size)
     iris = sample_pixels(eye.iris[None], source - iris_shift[:, :, None, None], size=size)
-    return torch.lerp(white, iris[:, :3], iris[:, 3:])
+    return blend(white, iris[:, :3], iris[:, 3:])
 
 
 def direction(gaze_deg: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ class _Descent:
     def run(self, aim: Tensor, offset: Tensor, rounds: int) -> Tensor:
         """offset [N, 2, h, w] of the source from `aim`, after `rounds` steps."""
         for _ in range(rounds):
-            where = torch.addcmul(-self.shift, aim + offset, self.scale).permute(0, 2, 3, 1)
+            where = ((aim + offset) * self.scale - self.shift).permute(0, 2, 3, 1)
             local = F.grid_sample(self.field, where, mode="bilinear", padding_mode="border", align_corners=False)
             offset = offset - (offset + local[:, :2]) / local[:, 2:].clamp(self.least, 8.0)
         return offset
@@ -101,6 +101,15 @@ def _stretch(flow: Tensor) -> Tensor:
     stretch[:, 0, :, 1:-1] += (flow[:, 0, :, 2:] - flow[:, 0, :, :-2]) / (2 * CELL_PX)
     stretch[:, 1, 1:-1] += (flow[:, 1, 2:] - flow[:, 1, :-2]) / (2 * CELL_PX)
     return stretch
+
+
+def blend(under: Tensor, over: Tensor, share: Tensor) -> Tensor:
+    """`under` where `share` is 0, `over` where it is 1. Not `torch.lerp`: its vector code rounds otherwise than its
+    scalar code, and how many threads there are decides which numbers get which."""
+    out = over - under
+    out *= share
+    out += under
+    return out
 
 
 def sample_pixels(texture: Tensor, source: Tensor, size: tuple[int, int] = (SIZE_PX, SIZE_PX)) -> Tensor:

@@ -92,16 +92,17 @@ def test_the_background_does_not_change_by_one_pixel(renderer: Renderer, face: F
 
 
 def test_cutting_a_clip_into_blocks_and_threads_change_no_bit(renderer: Renderer, face: FaceState) -> None:
-    block = MotionBlock.join([moment((4.0 * i, 2, 0, 0, 0, 1), jawOpen=0.1 * i, eyeBlink=0.2 * i) for i in range(3)])
-    whole = renderer.render(face, block)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if threads > 1 else 2)
+    block = MotionBlock.join([moment((2.0 * i, 2, 0, 0, 0, 1), jawOpen=0.05 * i, eyeBlink=0.1 * i) for i in range(7)])
+    threads, drawn = torch.get_num_threads(), []
     try:
-        parts = torch.cat([renderer.render(face, block[:1]), renderer.render(face, block[1:])])
+        for number, size in ((1, 1), (2, 7), (3, 5), (1, 4)):
+            torch.set_num_threads(number)
+            parts = [renderer.render(face, block[at : at + size]) for at in range(0, len(block), size)]
+            drawn.append(torch.cat(parts))
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(whole, parts)
-    assert not torch.equal(whole[0], whole[1])
+    assert all(torch.equal(other, drawn[0]) for other in drawn[1:])
+    assert not torch.equal(drawn[0][0], drawn[0][1])
 
 
 def test_drawing_only_where_something_moves_changes_no_bit(

@@ -8,6 +8,9 @@ control_distance_pct  mean error of the head's distance in per cent of it (`face
 control_emotion_rank  rank correlation of asked strength (0 to 1) and how far landmarks are from the neutral face's,
                       mean over emotions and portraits
 control_motion_rank   rank correlation of the asked amount (0 to 2) and the head's deviation over 3 s, read off frames
+                      where the same speech drives the head, but expression strength 0 never opens the lips
+control_motion_rank_lips_moving, control_motion_floor_deg   the same with speaking lips, which the device takes for
+                      small turns, and the deviation that it then reads of a head held still
 """
 
 from __future__ import annotations
@@ -70,7 +73,14 @@ def measure_controls(model: MotionModel, folder: Path | None, count: int) -> Row
     tensors, config = shipped("render")
     renderer = Renderer.from_tensors({f"render.{name}": tensor for name, tensor in tensors.items()}, config, "cpu")
     paths = [DEMO_PORTRAIT, *(p.path for p in (held_out_portraits(folder, count) if folder else []))]
-    found: dict[str, list[Array]] = {"gaze": [], "distance": [], "emotion": [], "motion": []}
+    found: dict[str, list[Array]] = {
+        "gaze": [],
+        "distance": [],
+        "emotion": [],
+        "motion": [],
+        "talking": [],
+        "floor": [],
+    }
     for path in paths:
         try:
             face = renderer.encode(read_portrait(path))
@@ -85,6 +95,8 @@ def measure_controls(model: MotionModel, folder: Path | None, count: int) -> Row
         "control_distance_pct": _row(found["distance"], "% of the distance"),
         "control_emotion_rank": _row(found["emotion"], "rank correlation"),
         "control_motion_rank": _row(found["motion"], "rank correlation"),
+        "control_motion_rank_lips_moving": _row(found["talking"], "rank correlation"),
+        "control_motion_floor_deg": _row(found["floor"], "degrees over 3 s, read of a still head that speaks"),
     }
 
 
@@ -92,11 +104,14 @@ def _of_person(act: Act, draw: Draw) -> dict[str, Array]:
     still = draw(act(Controls(**STILL), False)[FRAME : FRAME + 1])[0]
     marks = landmarks_of(still)
     person = meet(shipped_rig(), marks, SIZE_PX)
+    talking = head_deviations_deg(act, draw, person, expression_strength=1.0)
     return {
         "gaze": gaze_errors_deg(act, draw, person),
         "distance": distance_errors_pct(act, draw, person),
         "emotion": emotion_ranks(act, draw),
-        "motion": motion_rank(act, draw, person),
+        "motion": np.array([_rank(AMOUNTS, head_deviations_deg(act, draw, person, expression_strength=0.0))]),
+        "talking": np.array([_rank(AMOUNTS, talking)]),
+        "floor": np.array(talking[:1]),
     }
 
 
@@ -138,13 +153,15 @@ def emotion_ranks(act: Act, draw: Draw) -> Array:
     return np.array(ranks)
 
 
-def motion_rank(act: Act, draw: Draw, person: Person) -> Array:
+def head_deviations_deg(act: Act, draw: Draw, person: Person, *, expression_strength: float) -> list[float]:
+    """Of yaw, pitch and roll together, at each of `AMOUNTS`."""
     deviations = []
     for amount in AMOUNTS:
-        frames: Tensor = draw(act(Controls(head_motion=amount, blink_rate_per_min=0.0), True)[SEEN])
+        asked = Controls(head_motion=amount, expression_strength=expression_strength, blink_rate_per_min=0.0)
+        frames: Tensor = draw(act(asked, True)[SEEN])
         turns = [pose_change_deg(person.rotation, read(person, landmarks_of(frame)).rotation) for frame in frames]
         deviations.append(float(np.linalg.norm(np.std(turns, axis=0))))
-    return np.array([_rank(AMOUNTS, deviations)])
+    return deviations
 
 
 def _rank(asked: Sequence[float], measured: Sequence[float]) -> float:

@@ -9,9 +9,12 @@ blink_interval_skew   mean over median of the intervals, above 1 (Bentivoglio et
 saccade_rate          gaze shifts per second, 0.3 to 3 (Lee, Badler and Badler 2002; Rayner 1998: fixations of a scene
                       last 0.33 s, towards a partner over a second)
 saccade_amplitude     degrees, mean below 15: 86 % of natural saccades are smaller (Bahill, Adler and Stark 1975)
-head_*_deg            deviation over 3 s of speech, against the talkers of GRID: their smallest to largest
-head_speed            mean turn in degrees a second below 3 Hz, where most movement is, against the same talkers
-head_speed_fast       the same from 3 to 6 Hz, where some of the talkers' is the tracker's own error
+head_*_deg            deviation over 3 s of speech, filmed and tracked, against GRID's talkers, tracked so too: their
+                      smallest to largest (`head_tracking` says how)
+head_speed            mean turn in degrees a second below 3 Hz, where most movement is, against the same
+head_speed_fast       the same from 3 to 6 Hz
+*_still               what the same tracker sees of a head that is held still while it speaks
+*_made                the same statistic of the poses themselves, over the 10 minutes
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.signal
 import torch
-from scipy.spatial.transform import Rotation
 
+from benchmarks.head_tracking import TrackedClip, track_clips
 from benchmarks.interval import mean_interval
 from benchmarks.results_page import Row, Rows
 from generator import Controls
@@ -102,12 +105,6 @@ def _speed(angles_deg: Array) -> float:
     return float(np.linalg.norm(np.diff(angles_deg, axis=0), axis=1).mean() * FPS)
 
 
-def tracked_talkers(grid: Path) -> list[dict[str, Array]]:
-    """The same of each of GRID's clips, which last one window."""
-    tracks = [np.load(path)["rotvec"] for path in sorted(grid.glob("*_motion.npz"))]
-    return [head_windows(Rotation.from_rotvec(track).as_euler("YXZ", degrees=True)[:WINDOW]) for track in tracks]
-
-
 def measure_naturalness(
     model: MotionModel, data: Path | None, plots: Path | None = None, minutes: float = 10.0
 ) -> Rows:
@@ -115,17 +112,33 @@ def measure_naturalness(
     blocks = list(performances(model, data / "speech" if data else None, minutes))
     eyes = _eyes(blocks)
     rows = {name: found.row() for name, found in eyes.items()} | {"blink_interval_skew": _skew(blocks)}
+    made = [head_windows(block.pose[:, :3].double().numpy()) for block in blocks]
+    rows |= {f"{name}_made": _mean_row([one[name] for one in made], unit) for name, unit in HEAD_UNITS.items()}
     head: dict[str, Compared] = {}
     if data is not None:
-        made = [head_windows(block.pose[:, :3].double().numpy()) for block in blocks]
-        real = tracked_talkers(data / "grid")
-        for name, unit in HEAD_UNITS.items():
-            values = np.concatenate([talker[name] for talker in real])
-            head[name] = Compared([one[name] for one in made], unit, values, "GRID talkers")
+        clips = track_clips(model, data / "grid")
+        head = compared_heads(clips)
+        still = [head_windows(clip.still[:WINDOW]) for clip in clips]
         rows |= {name: found.row() for name, found in head.items()}
+        rows |= {f"{name}_still": _mean_row([one[name] for one in still], unit) for name, unit in HEAD_UNITS.items()}
     if plots:
         plot_side_by_side(eyes | head, plots / "naturalness.svg")
     return {f"naturalness.{key}": row for key, row in rows.items()}
+
+
+def compared_heads(clips: list[TrackedClip]) -> dict[str, Compared]:
+    """By statistic: ours and the talkers', both tracked; a clip of GRID lasts one window."""
+    ours = [head_windows(clip.ours[:WINDOW]) for clip in clips]
+    talkers = [head_windows(clip.talker[:WINDOW]) for clip in clips]
+    return {
+        name: Compared([one[name] for one in ours], unit, np.concatenate([t[name] for t in talkers]), "GRID talkers")
+        for name, unit in HEAD_UNITS.items()
+    }
+
+
+def _mean_row(groups: list[Array], unit: str) -> Row:
+    mean, interval = mean_interval(groups)
+    return {"value": mean, "unit": unit, "n": sum(len(group) for group in groups), "ci95": interval}
 
 
 @dataclass(frozen=True, eq=False)

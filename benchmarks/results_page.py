@@ -14,6 +14,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ HEADLINES = (  # result file, id, plain words, at the top of the page
 )
 
 
+ROUNDING = 1e-12  # a perfect rank correlation may come out a last bit short of 1
+
+
 @dataclass(frozen=True)
 class Goal:
     """A value reaches it when it lies within [at_least, at_most]; either may be missing."""
@@ -63,7 +67,9 @@ class Goal:
     at_most: float | None = None
 
     def reached(self, value: float) -> bool:
-        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
+        least = -inf if self.at_least is None else self.at_least - ROUNDING
+        most = inf if self.at_most is None else self.at_most + ROUNDING
+        return least <= value <= most
 
     def __str__(self) -> str:
         if self.at_least is not None and self.at_least == self.at_most:

@@ -29,7 +29,7 @@ from generator.audio_features import MEL_BANDS, UNIT, AudioFeatures, FeatureStat
 from generator.controls import FPS, Controls
 from generator.errors import GeneratorError
 from generator.motion_block import MotionBlock
-from generator.motion_face import assemble_frame, speech_mouth
+from generator.motion_face import HeardClosures, assemble_frame, lips_shut, smoothstep, speech_mouth
 from generator.motion_latent import MOOD, MOUTH, POSE
 from generator.motion_processes import LivingState, start_living, step_living
 from generator.motion_sampler import block_noise, sample_block
@@ -41,7 +41,6 @@ QUIET_DB: Final = -68.0  # sound below this level (dB of full scale) is silence,
 GATE_ATTACK, GATE_RELEASE = 0.65, 0.4  # per frame
 ENDING: Final = (0.6, 0.25, 0.0)  # the last frames of a recording close the mouth
 ARTICULATION: Final = 1.15  # prediction shrinks movements towards their mean
-CLOSING: Final = (0.08, 0.25)  # probability of a closure at which the lips begin to shut, and are shut
 FLOW_LIPS: Final = 0.5  # share of the transformer's lips; the rest is what the encoder regresses
 HEAD_FOLLOWS: Final = 0.75  # per frame, twice: what few steps leave of the noise in the head's motion is smoothed
 SETTLING_FRAMES: Final = 20  # a clip begins at the portrait's own head pose
@@ -61,7 +60,7 @@ class HeardFrame:
 
     audio: Tensor  # [n], see `audio_encoder.heard`
     mouth: Tensor  # [17]
-    closed: float  # probability that the lips are shut
+    closed: float  # logit: the lips are shut
     active: float  # 0 to 1: somebody speaks
 
 
@@ -78,6 +77,7 @@ class SpeechMotionState:
     encoder: EncoderState
     levels: tuple[Level, ...]  # of units not yet answered
     frames: tuple[HeardFrame, ...]  # of the unfinished block
+    closures: HeardClosures  # before it
     cache: Cache
     gate: float
     head: Tensor  # [2, 6] both stages of smoothing
@@ -111,8 +111,8 @@ class MotionModel:
 
     def start(self, controls: Controls, seed: int) -> SpeechMotionState:
         return SpeechMotionState(
-            controls, seed, torch.zeros(0), 0, 0, self.audio.start(), self.encoder.start(), (), (), self.flow.start(2),
-            0.0, torch.zeros(2, 6), start_living(controls, seed), 0, False,
+            controls, seed, torch.zeros(0), 0, 0, self.audio.start(), self.encoder.start(), (), (), HeardClosures(),
+            self.flow.start(2), 0.0, torch.zeros(2, 6), start_living(controls, seed), 0, False,
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -170,8 +170,8 @@ class MotionModel:
             return [], state
         audio = heard(reading, torch.tensor([[levels[0].relative]]), torch.tensor([[newest.relative]]))
         audible = max(level.full_scale_db for level in levels) > QUIET_DB
-        active = _smoothstep(float(reading.active.sigmoid()), 0.35, 0.65) if audible else 0.0
-        frame = HeardFrame(audio[0, 0], reading.mouth[0, 0], float(reading.closed.sigmoid()), active)
+        active = smoothstep(float(reading.active.sigmoid()), 0.35, 0.65) if audible else 0.0
+        frame = HeardFrame(audio[0, 0], reading.mouth[0, 0], float(reading.closed), active)
         state = replace(state, levels=levels[1:], frames=(*state.frames, frame))
         return self._move(state, ends_at) if len(state.frames) == BLOCK else ([], state)
 
@@ -183,35 +183,30 @@ class MotionModel:
         wanted = torch.stack([condition_vector(state.controls.at(first + i)) for i in range(BLOCK)])[None]
         noise = block_noise(state.seed, first // BLOCK)
         motion, cache = sample_block(self.flow, noise, audio, audio_mouth, wanted, state.cache)
+        closed, closures = lips_shut([frame.closed for frame in state.frames], state.closures)
         rows = []
-        for latent, frame in zip(motion[0], state.frames, strict=True):
+        for latent, frame, shut in zip(motion[0], state.frames, closed, strict=True):
             left = ends_at - state.frames_made if ends_at is not None else 0
             closing = ENDING[-left] if 1 <= left <= len(ENDING) else 1.0
-            row, state = self._frame(latent, frame, closing, state)
+            row, state = self._frame(latent, frame, shut, closing, state)
             rows.append(row)
-        return rows, replace(state, frames=(), cache=cache)
+        return rows, replace(state, frames=(), closures=closures, cache=cache)
 
     def _frame(
-        self, latent: Tensor, frame: HeardFrame, closing: float, state: SpeechMotionState
+        self, latent: Tensor, frame: HeardFrame, shut: float, closing: float, state: SpeechMotionState
     ) -> tuple[Tensor, SpeechMotionState]:
-        """Latent motion [36] -> row [61]."""
+        """Latent motion [36] and how far the lips are shut -> row [61]."""
         gate = state.gate + (GATE_ATTACK if frame.active > state.gate else GATE_RELEASE) * (frame.active - state.gate)
         gate = 0.0 if gate < 0.03 else gate
         wanted = state.controls.at(state.frames_made)
-        closed = _smoothstep(frame.closed, *CLOSING)
         lips = torch.lerp(frame.mouth, latent[MOUTH], FLOW_LIPS)
-        mouth = speech_mouth(lips * ARTICULATION, closed, gate * closing, wanted.expression_strength)
+        mouth = speech_mouth(lips * ARTICULATION, shut, gate * closing, wanted.expression_strength)
         living, living_state = step_living(state.living, state.controls, state.seed)
         first = torch.lerp(state.head[0], latent[POSE], HEAD_FOLLOWS)
         head = torch.stack([first, torch.lerp(state.head[1], first, HEAD_FOLLOWS)])
-        settled = _smoothstep(state.frames_made, 0, SETTLING_FRAMES)
+        settled = smoothstep(state.frames_made, 0, SETTLING_FRAMES)
         row = assemble_frame(mouth, latent[MOOD], head[1] * settled, living, wanted)
         return row, replace(state, gate=gate, head=head, living=living_state, frames_made=state.frames_made + 1)
-
-
-def _smoothstep(x: float, low: float, high: float) -> float:
-    t = min(1.0, max(0.0, (x - low) / (high - low)))
-    return t * t * (3 - 2 * t)
 
 
 def _block(rows: list[Tensor]) -> MotionBlock:

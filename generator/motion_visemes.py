@@ -6,6 +6,8 @@ opening and rounding, silence last.
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Final
 
 VISEMES: Final = (
@@ -15,20 +17,26 @@ VISEMES: Final = (
 SILENCE: Final = VISEMES.index("sil")
 CLOSED: Final = frozenset({"PP", "MM"})
 
-# An IPA symbol belongs to the class with the longest matching start. Diphthongs are two classes in turn.
-IPA_STARTS: Final[dict[str, str]] = {
-    "PP": "p b ɓ", "MM": "m ɱ", "FF": "f v ʋ", "TH": "θ ð", "DD": "t d ʈ ɖ ɾ c ɟ ʔ", "NN": "n ɲ ɳ", "LL": "l ɫ ɭ ʎ",
-    "SS": "s z ts dz", "CH": "tʃ dʒ tɕ dʑ ʃ ʒ ɕ ʑ ʂ ʐ tʂ dʐ ɧ", "KK": "k g ɡ ŋ x ɣ χ q ʁ ʀ", "HH": "h ħ ɦ ç",
+# A symbol is read sound by sound, each by its longest name here: a diphthong shows its vowels in turn.
+IPA: Final[dict[str, str]] = {
+    "PP": "p b ɓ", "MM": "m ɱ", "FF": "f v ʋ", "TH": "θ ð", "DD": "t d ʈ ɖ ɾ ɽ c ɟ", "NN": "n ɲ ɳ", "LL": "l ɫ ɭ ʎ",
+    "SS": "s z ts dz", "CH": "tʃ dʒ tɕ dʑ ʃ ʒ ɕ ʑ ʂ ʐ tʂ dʐ ɧ", "KK": "k g ɡ ŋ x ɣ χ q ʁ ʀ", "HH": "h ħ ɦ ç ʔ",
     "RR": "r ɹ ɻ", "WW": "w ɥ β ʍ ɸ", "JJ": "j ʝ", "AA": "a ɑ ɐ", "AE": "æ", "AH": "ə ʌ ɘ ᵻ", "EH": "ɛ e", "IH": "ɪ ɨ",
     "IY": "i", "ER": "ɜ ɚ ɝ ɵ", "AO": "ɔ ɒ", "OW": "o ɤ", "UU": "u ʊ ɯ ʉ", "YY": "y ʏ ø œ",
 }  # fmt: skip
-DIPHTHONGS: Final[dict[str, tuple[str, str]]] = {
-    "aɪ": ("AA", "IH"), "aʊ": ("AA", "UU"), "eɪ": ("EH", "IH"), "oʊ": ("OW", "UU"), "əʊ": ("OW", "UU"),
-    "ɔɪ": ("AO", "IH"), "ɔø": ("AO", "IH"), "ɔʏ": ("AO", "IH"), "ai": ("AA", "IY"), "au": ("AA", "UU"),
-    "ei": ("EH", "IY"), "ou": ("OW", "UU"), "ɛɪ": ("EH", "IH"), "œy": ("YY", "YY"), "ʌʊ": ("AH", "UU"),
-    "ie": ("IY", "EH"), "ia": ("IY", "AA"), "ja": ("JJ", "AA"), "je": ("JJ", "EH"), "jo": ("JJ", "OW"),
-    "uo": ("UU", "OW"), "ua": ("UU", "AA"), "iɛ": ("IY", "EH"),
-}  # fmt: skip
+OTHER_DIPHTHONGS: Final[dict[str, tuple[str, str]]] = {"əʊ": ("OW", "UU"), "ɔø": ("AO", "IH"), "ɔʏ": ("AO", "IH")}
+"""Whose lips are not those of the two vowels they are written with: English "go", German "neu"."""
+
+# What espeak-ng 1.51 calls a phoneme where that is no IPA; `phsource/ph_*` of its source say what it is.
+_ESPEAK_NAMES: Final = (
+    ("?", "ʔ"),  # Danish short a: "ipa ?ɑ"
+    ("ε", "ɛ"),  # Danish short e: a Greek letter
+    ("i.", "ɨ"), ("i̪", "ɨ"),  # Mandarin "shi", "si": formants of the close central vowel
+    ("s.", "ʂ"), ("z.", "ʐ"), ("r.", "ɽ"),  # a full stop means retroflex
+    ("sx", "ɧ"),  # Swedish "sju"
+    ("nɡ", "ŋ"),  # Mandarin "-ong"
+    ("ər", "ɚ"),  # Mandarin "er"
+)  # fmt: skip
 ARPABET: Final[dict[str, str]] = {
     "P": "PP", "B": "PP", "M": "MM", "F": "FF", "V": "FF", "TH": "TH", "DH": "TH", "T": "DD", "D": "DD", "DX": "DD",
     "N": "NN", "EN": "NN", "L": "LL", "EL": "LL", "S": "SS", "Z": "SS", "CH": "CH", "JH": "CH", "SH": "CH", "ZH": "CH",
@@ -41,17 +49,27 @@ ARPABET_DIPHTHONGS: Final[dict[str, tuple[str, str]]] = {
 }  # fmt: skip
 
 _MARKS = str.maketrans("", "", "ːˈˌ̩̃ˑ̥̪ʲ̯̝̞̆͡‿ʰˠ-~^'*")
-_BY_LENGTH = sorted(((s, c) for c, starts in IPA_STARTS.items() for s in starts.split()), key=lambda x: -len(x[0]))
+_CLASS_OF: Final = {sound: name for name, sounds in IPA.items() for sound in sounds.split()}
+_SOUND: Final = re.compile("|".join(sorted(_CLASS_OF, key=len, reverse=True)))
 
 
 def visemes_of_ipa(symbol: str) -> tuple[str, ...]:
-    """One or two classes of an IPA symbol; silence for none; an unknown symbol counts as a schwa."""
+    """The classes of an IPA symbol or an espeak-ng phoneme name, in turn; silence for none; a schwa for an unknown one.
+
+    An h after another consonant is its breath, and a glottal stop beside another sound is how that begins (espeak-ng
+    writes Danish short vowels so): neither has a shape of its own. A palatal mark alone is a glide.
+    """
+    for name, ipa in _ESPEAK_NAMES:
+        symbol = symbol.replace(name, ipa)
     plain = symbol.translate(_MARKS)
     if not plain:
-        return ("sil",)
-    if plain in DIPHTHONGS:
-        return DIPHTHONGS[plain]
-    return (next((c for start, c in _BY_LENGTH if plain.startswith(start)), "AH"),)
+        return ("JJ",) if "ʲ" in symbol else ("sil",)
+    if plain in OTHER_DIPHTHONGS:
+        return OTHER_DIPHTHONGS[plain]
+    sounds = _SOUND.findall(plain)
+    shaped = [sound for i, sound in enumerate(sounds) if sound != "ʔ" and not (sound == "h" and i > 0)]
+    classes = [_CLASS_OF[sound] for sound in shaped or sounds]
+    return tuple(name for name, _ in itertools.groupby(classes)) or ("AH",)
 
 
 def visemes_of_arpabet(phone: str) -> tuple[str, ...]:

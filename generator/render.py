@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from generator.errors import GeneratorError
@@ -79,14 +80,16 @@ class Renderer:
     def encode(self, portrait: Tensor, framing: Framing | None = None) -> FaceState:
         """uint8 [3, H, W] RGB. Raises `GeneratorError`: no face, several, too small, cut off, turned too far."""
         chosen = framing or Framing()
-        face = encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device, chosen)
+        with _one_blas_thread():
+            face = encode_portrait(portrait, self._rig, self._sprites, self._sprite_cm_per_px, self.device, chosen)
         return self._with_codes(face)
 
     def encode_known(self, work: WorkingPicture) -> FaceState:
         """A working picture with known landmarks. Raises `GeneratorError` when the head is turned too far."""
         rig, sprites, framing = self._rig, self._sprites, Framing()
         square = torch.from_numpy(work.texture).permute(2, 0, 1)
-        face = encode_working_picture(work, rig, sprites, self._sprite_cm_per_px, self.device, framing, square)
+        with _one_blas_thread():
+            face = encode_working_picture(work, rig, sprites, self._sprite_cm_per_px, self.device, framing, square)
         return self._with_codes(face)
 
     @torch.inference_mode()
@@ -138,6 +141,11 @@ class Renderer:
         """What the networks start from and are trained on."""
         placed = block.to(self.device)
         return _warp(face, placed, head_motion(face, placed.pose)).whole(face)
+
+
+def _one_blas_thread() -> threadpool_limits:
+    """Products of an encoding are so small that threads only wait for one another, on busy cores most of the time."""
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _inside(box: Box) -> tuple[slice, slice]:

@@ -6,12 +6,9 @@ a quadratic prior). The camera is assumed: 22 degrees field of view.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads that fight for busy cores make the fit 40x slower
 
 import numpy as np
 from numpy.typing import NDArray

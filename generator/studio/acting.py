@@ -7,7 +7,7 @@ Stochastic: every seed is another good performance. Sources of what is written h
   Narayanan, "Rigid head motion in expressive speech animation", 2007). Amounts are calibrated to GRID's talkers: over
   3 s their deviations are 0.9, 0.6 and 0.3 degrees (pitch, yaw, roll).
 - While somebody speaks the head also beats with the rhythm of syllables, 1 to 4 times a second (the rapid movements of
-  Hadar et al.): below 3 Hz GRID's talkers turn 4 to 6 degrees a second (`benchmarks.motion_naturalness`).
+  Hadar et al.): below 3 Hz GRID's talkers, as tracked, turn 4 to 6 degrees a second (`benchmarks.motion_naturalness`).
 - A listener or thinker is nearly still, with a quarter of the sway.
 - Brows rise on pitch accents, starting about 60 ms early (Flecha-Garcia, "Eyebrow raises in dialogue and their relation
   to discourse structure, utterance function and pitch accents in English", 2010).

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes as C
 import functools
+import itertools
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -74,16 +75,18 @@ class Utterance:
 def spoken_sounds(
     timed: list[tuple[float, float, str]], classes: Callable[[str], tuple[str, ...]]
 ) -> tuple[SpokenSound, ...]:
-    """Named phones to classes; a diphthong becomes two, the first with 55 % of the time."""
+    """Named phones to classes; two of one phone share its time 55 to 45, three of a triphthong equally."""
     sounds = []
     for start, end, name in timed:
         if end - start < 0.004:
             continue
         found = classes(name)
-        middle = start + (0.55 if len(found) == 2 else 1.0) * (end - start)
-        sounds.append(SpokenSound(start, middle, found[0]))
-        if len(found) == 2:
-            sounds.append(SpokenSound(middle, end, found[1]))
+        edges = (
+            [start, start + 0.55 * (end - start), end]
+            if len(found) == 2
+            else np.linspace(start, end, len(found) + 1).tolist()
+        )
+        sounds += [SpokenSound(*span, viseme) for span, viseme in zip(itertools.pairwise(edges), found, strict=True)]
     return tuple(sounds)
 
 

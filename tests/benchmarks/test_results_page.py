@@ -30,6 +30,7 @@ def test_a_row_lands_in_its_file_and_the_others_keep_their_figures(tmp_path: Pat
         (Goal(at_most=2), 31.25, "at most 2", "no"),
         (Goal(at_least=0, at_most=0), 0, "0", "yes"),
         (Goal(at_least=0, at_most=0), 1, "0", "no"),
+        (Goal(at_least=1), 1 - 2**-53, "at least 1", "yes"),
         (Goal(at_most=4), float("nan"), "at most 4", "no"),
     ],
 )

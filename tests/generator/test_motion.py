@@ -215,6 +215,15 @@ def test_head_motion_0_holds_the_head_while_eyes_live(model: MotionModel, sound:
     assert block.expression[:, EXPRESSION_INDEX["eyeBlink_L"]].max() > 0.9
 
 
+def test_lips_that_never_open_leave_the_head_its_motion(model: MotionModel, sound: Tensor) -> None:
+    """So that head motion can be measured on frames where nothing else moves."""
+    speaking, resting = (play(model, sound, [9000], Controls(expression_strength=s)) for s in (1.0, 0.0))
+    assert torch.equal(speaking.pose, resting.pose)
+    gaps = torch.tensor([LIP_GAP_CM[axis] / len(columns(axis)) for axis in MOUTH_AXES for _ in columns(axis)])
+    assert not torch.equal(speaking.expression, resting.expression)
+    assert (resting.expression[:, mouth_columns()] @ gaps).max() < 0.01  # they press for p, b, m
+
+
 def test_gaze_keeps_to_the_asked_direction_and_lids_follow(model: MotionModel) -> None:
     controls = Controls(gaze_yaw_deg=12, gaze_pitch_deg=10, head_motion=0, blink_rate_per_min=0)
     block = play(model, torch.zeros(16_000 * 20), [16_000], controls)

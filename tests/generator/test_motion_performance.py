@@ -8,7 +8,7 @@ pytest.importorskip("soundfile", reason="the studio needs soundfile (pip install
 from generator.motion_mouth import MOUTH_AXES, REST_GAP_CM
 from generator.motion_visemes import VISEMES, visemes_of_arpabet, visemes_of_ipa
 from generator.studio.performance import SHAPES, frame_targets, lip_gap_cm, mouth_curve, shape_matrix
-from generator.studio.speech_synthesis import SpokenSound
+from generator.studio.speech_synthesis import SpokenSound, speak_espeak, spoken_sounds
 
 
 def saying(*sounds: tuple[str, float]) -> tuple[list[SpokenSound], np.ndarray]:
@@ -74,10 +74,47 @@ def test_loud_speech_opens_wider() -> None:
 
 @pytest.mark.parametrize(
     ("symbol", "classes"),
-    [("pʰ", ("PP",)), ("m̩", ("MM",)), ("tʃ", ("CH",)), ("aɪ", ("AA", "IH")), ("uː", ("UU",)), ("", ("sil",))],
+    [
+        ("pʰ", "PP"), ("m̩", "MM"), ("tʃ", "CH"), ("aɪ", "AA IH"), ("uː", "UU"), ("", "sil"), ("iə", "IY AH"),
+        ("ɐ̃ʊ̃", "AA UU"), ("uei", "UU EH IY"), ("oːɹ", "OW RR"), ("əʊ", "OW UU"), ("pf", "PP FF"), ("ʔ", "HH"),
+        ("‽", "AH"),
+    ],
+)  # fmt: skip
+def test_ipa_symbols_find_their_classes(symbol: str, classes: str) -> None:
+    assert visemes_of_ipa(symbol) == tuple(classes.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("ʔi", "IY"), ("?ɑ", "AA"), ("ε", "EH"),  # Danish short vowels
+        ("ts.h", "CH"), ("s.", "CH"), ("i.", "IH"), ("i̪", "IH"), ("ph", "PP"), ("onɡ", "OW KK"),
+        ("ər", "ER"),  # these of Mandarin
+        ("r.", "DD"),  # Hindi
+        ("sx", "CH"),  # Swedish
+        ("ʲ", "JJ"), ("mʲ", "MM"),  # Russian
+    ],
+)  # fmt: skip
+def test_phoneme_names_of_espeak_that_are_no_ipa_find_their_classes(name: str, classes: str) -> None:
+    assert visemes_of_ipa(name) == tuple(classes.split())
+
+
+def test_a_triphthong_shows_its_three_shapes_for_equal_times() -> None:
+    sounds = spoken_sounds([(1.0, 1.3, "uei")], visemes_of_ipa)
+    assert [sound.viseme for sound in sounds] == ["UU", "EH", "IY"]
+    assert [sound.end_s for sound in sounds] == pytest.approx([1.1, 1.2, 1.3])
+
+
+@pytest.mark.parametrize(
+    ("voice", "text", "said"),
+    [("da", "bil", "PP IY LL"), ("da", "mor", "MM OW AA"), ("da", "fire", "FF IY AH"), ("ru", "пять", "PP JJ AA DD")],
 )
-def test_ipa_symbols_find_their_class(symbol: str, classes: tuple[str, ...]) -> None:
-    assert visemes_of_ipa(symbol) == classes
+def test_the_sounds_of_words_in_other_languages_are_theirs(voice: str, text: str, said: str) -> None:
+    try:
+        spoken = speak_espeak(text, voice)
+    except OSError as absent:
+        pytest.skip(f"needs libespeak-ng1: {absent}")
+    assert [sound.viseme for sound in spoken.sounds if sound.viseme != "sil"] == said.split()
 
 
 def test_arpabet_stress_is_ignored() -> None:

@@ -124,7 +124,8 @@ def _guided(run: Run, target: Target, draw: random.Random, seeds: Path, atheris:
         return mutate(content, own.choice(target.corpus), own)[:most]
 
     options = [f"-timeout={HANG_SECONDS}", "-rss_limit_mb=4096", f"-max_len={MAX_INPUT_BYTES}",
-               f"-seed={draw.randrange(1, 2**31)}", "-print_final_stats=0", "-verbosity=0"]  # fmt: skip
+               f"-artifact_prefix={seeds}/", f"-seed={draw.randrange(1, 2**31)}", "-print_final_stats=0",
+               "-verbosity=0"]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(seeds)], one, custom_mutator=change)
     atheris.Fuzz()
     raise AssertionError("libFuzzer came back")

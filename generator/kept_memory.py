@@ -13,8 +13,8 @@ _TRIM_BYTES = 512 << 20
 
 @cache
 def keep_freed_memory() -> None:
-    """Tell glibc not to hand large blocks back to the system at once: getting their pages anew takes a fifth of the
-    time of a frame. What is kept is bounded by what was once in use. Does nothing with another C library."""
+    """Tell glibc not to hand large blocks back to the system at once: getting their pages anew takes a good part of a
+    frame's time. What is kept is bounded by what was once in use. Does nothing with another C library."""
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

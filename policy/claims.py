@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
@@ -44,6 +45,11 @@ class Status(Strict):
     """The `status` claim."""
 
     status_list: StatusListEntry
+
+
+def new_identifier() -> str:
+    """A `jti`: 128 random bits in hexadecimal, as people type it and base64url may begin with the dash of an option."""
+    return secrets.token_hex(16)
 
 
 def parse_pseudonym(text: str) -> str:

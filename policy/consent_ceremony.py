@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from policy.canonical import b64url, canonical_json, sha256_hex
-from policy.claims import parse_claims
+from policy.claims import new_identifier, parse_claims
 from policy.consent_record import ConsentTerms, consent_record
 from policy.consent_token import MAX_CEREMONY_S, MAX_LIFE_DAYS, ConsentClaims, LikenessGeneration
 from policy.errors import PolicyError, TokenError, UnknownTokenError
@@ -88,7 +88,7 @@ class Ceremony:
             raise PolicyError("no proof that the depicted person is 18 or older: consents are for adults only")
         if terms.valid_for > timedelta(days=MAX_LIFE_DAYS):
             raise PolicyError(f"a consent lives {MAX_LIFE_DAYS} days at most")
-        jti, audience = secrets.token_urlsafe(16), terms.audience or self._identity.gate_id
+        jti, audience = new_identifier(), terms.audience or self._identity.gate_id
         begins = int((terms.valid_from or now).timestamp())
         ends = begins + int(terms.valid_for.total_seconds())
         detail = self._authorization(terms, _portrait_binding(terms.portrait, terms.face))

@@ -8,7 +8,6 @@ at most; modes: same or stricter) and is the only place that says what "narrower
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +18,16 @@ from pydantic import Field, StringConstraints
 
 from policy import strict_jws
 from policy.canonical import b64url_decode, strict_json_object
-from policy.claims import Confirmation, Identifier, Pseudonym, Seconds, Strict, Thumbprint, parse_claims
+from policy.claims import (
+    Confirmation,
+    Identifier,
+    Pseudonym,
+    Seconds,
+    Strict,
+    Thumbprint,
+    new_identifier,
+    parse_claims,
+)
 from policy.consent_token import ConsentClaims, Delegation, LikenessGeneration
 from policy.errors import TokenError
 from policy.keys import thumbprint
@@ -98,7 +106,7 @@ def hand_on(
     ends = parent.exp if valid_for is None else begins + int(valid_for.total_seconds())
     members = {
         "iss": f"jkt:{thumbprint(key)}", "sub": parent.sub, "aud": parent.aud, "iat": int(now.timestamp()),
-        "nbf": begins, "exp": ends, "jti": secrets.token_urlsafe(16), "prn": token_hash(parent_token),
+        "nbf": begins, "exp": ends, "jti": new_identifier(), "prn": token_hash(parent_token),
         "authorization_details": [parent.allows.model_dump() | dict(narrower or {})],
         "cnf": {"jkt": to_jkt}, "delegation": {"max_depth": depth},
     }  # fmt: skip

@@ -7,7 +7,6 @@ the way can swap the portrait, the recording or a control.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +17,7 @@ from pydantic import StringConstraints
 
 from policy import strict_jws
 from policy.canonical import b64url, utf8
-from policy.claims import Identifier, Seconds, Strict, Thumbprint, parse_claims
+from policy.claims import Identifier, Seconds, Strict, Thumbprint, new_identifier, parse_claims
 from policy.keys import thumbprint
 
 PROOF_TYPE = "dpop+jwt"
@@ -61,7 +60,7 @@ def token_hash(token: str) -> str:
 def sign_proof(key: Ed25519PrivateKey, *, consent: str, request_digest: str, gate_id: str, now: datetime) -> str:
     """Make a proof for one request."""
     claims = ProofClaims(
-        jti=secrets.token_urlsafe(16),
+        jti=new_identifier(),
         htm="POST",
         htu=proof_target(gate_id),
         iat=int(now.timestamp()),

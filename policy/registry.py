@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policy.accreditation_token import AccreditationClaims, sign_accreditation
 from policy.canonical import b64url, b64url_decode, canonical_json, sha256_hex, strict_json_object
-from policy.claims import Claims, parse_claims
+from policy.claims import Claims, new_identifier, parse_claims
 from policy.consent_ceremony import Ceremony, ConsentProposal, completed
 from policy.consent_record import ConsentEvent, ConsentTerms, retention_ends
 from policy.consent_token import MAX_CEREMONY_S, ConsentClaims, sign_consent
@@ -195,7 +195,7 @@ class Registry:
                     "sub": self.pseudonym(researcher, gate),
                     "aud": gate,
                     **_times(now, now, valid_for),
-                    "jti": secrets.token_urlsafe(16),
+                    "jti": new_identifier(),
                     "purposes": list(purposes),
                     "cnf": {"jkt": jkt},
                     "status": {"status_list": {"idx": index, "uri": self.list_uri("accreditation")}},

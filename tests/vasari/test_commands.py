@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -230,6 +231,7 @@ def test_a_consent_without_uses_has_an_empty_list(lab: Lab) -> None:
 def test_a_consent_is_found_by_its_id_its_file_and_its_text_and_no_token_is_repeated(lab: Lab) -> None:
     file = lab.issue("found.jwt")
     token, jti = file.read_text().strip(), lab.json("consent", "show", file)["consent"]
+    assert re.fullmatch("[0-9a-f]{32}", jti)
     assert {lab.json("consent", "uses", given)["consent"] for given in (file, token, jti)} == {jti}
     damaged = lab.run("consent", "uses", token.replace(".", "!"))
     assert damaged.exit_code == Exit.VERIFICATION_FAILED

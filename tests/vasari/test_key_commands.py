@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from policy import Authority
@@ -37,6 +38,25 @@ def test_keys_rotate_and_revoke_by_command(tmp_path: Path) -> None:
     row = next(row for row in after if row["role"] == "registry")
     assert row["kid"] != old
     assert [(one["kid"], one["revoked_at"] is not None) for one in row["retired"]] == [(old, True)]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["key", "revoke", "registry"],
+        ["key", "believe", "registry"],
+        ["consent", "lost"],
+        ["broker", "believe", "--folder", "nowhere"],
+    ],
+    ids=" ".join,
+)
+def test_a_key_that_begins_with_a_dash_is_no_option(command: list[str], tmp_path: Path) -> None:
+    key = "-" + "Zk3" * 14
+    done = CliRunner().invoke(cli, [*command, key, "--state", str(made(tmp_path))])
+    assert done.exit_code == 2
+    assert "No such option" not in done.stderr
+    told = CliRunner().invoke(cli, [*command, "x" + key[1:], "--state", str(tmp_path / "state")])
+    assert done.stderr == told.stderr.replace("x" + key[1:], key)
 
 
 def test_passphrase_comes_from_a_file_that_others_cannot_read(tmp_path: Path) -> None:

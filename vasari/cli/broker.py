@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from vasari.cli.session import FILE, CommandError, Session, table, with_session
+from vasari.cli.session import FILE, TAKES_BASE64URL, CommandError, Session, table, with_session
 from vasari.cli.whole_file import write_text
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -42,7 +42,7 @@ def split(session: Session, folder: Path, address: str) -> None:
     session.result(made, table((name.replace("_", " "), value) for name, value in made.items()))
 
 
-@broker.command(short_help="Take grants of the gate's new key.")
+@broker.command(short_help="Take grants of the gate's new key.", context_settings=TAKES_BASE64URL)
 @click.option("--folder", type=FOLDER, required=True, help="The folder that `split` made.")
 @click.argument("key")
 @with_session

@@ -10,7 +10,7 @@ import click
 from vasari.cli.consent import describe_consent, term_lines
 from vasari.cli.consent_terms import consent_terms, term_options, thumbprint_of
 from vasari.cli.purposes import purpose_option
-from vasari.cli.session import FILE, CommandError, Session, styled, table, with_session
+from vasari.cli.session import FILE, TAKES_BASE64URL, CommandError, Session, styled, table, with_session
 from vasari.cli.token_file import claims_of, read_token
 from vasari.cli.whole_file import write_text
 
@@ -79,7 +79,7 @@ def enrol_subject(
     }
 
 
-@click.command(short_help="Lose a device: stop taking what it signed.")
+@click.command(short_help="Lose a device: stop taking what it signed.", context_settings=TAKES_BASE64URL)
 @click.argument("credential_id", required=False)
 @click.option("--public-key", help="At a gate split from its registry, in place of the id: the device's public key.")
 @with_session

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vasari.cli.session import FILE, CommandError, Session, moment, styled, table, with_session
+from vasari.cli.session import FILE, TAKES_BASE64URL, CommandError, Session, moment, styled, table, with_session
 
 if TYPE_CHECKING:
     from policy import EventReceipt, Role
@@ -108,7 +108,7 @@ def move(session: Session, role: "Role", uri: str) -> None:
         _answer(session, authority.move_key(role, uri), role, uri)
 
 
-@key.command(short_help="Take the new public key of a registry on another machine.")
+@key.command(short_help="Take the new public key of a registry on another machine.", context_settings=TAKES_BASE64URL)
 @click.argument("role", type=click.Choice(KEPT))
 @click.argument("public_key")
 @with_session
@@ -150,7 +150,7 @@ def rotate(session: Session, role: "Role", uri: str | None) -> None:
             session.note(f"now run, as the broker's user: vasari broker believe --folder FOLDER {public}")
 
 
-@key.command(short_help="Take nothing any more that an old key signed.")
+@key.command(short_help="Take nothing any more that an old key signed.", context_settings=TAKES_BASE64URL)
 @click.argument("role", type=click.Choice(("registry", "accreditation")))
 @click.argument("kid")
 @with_session

@@ -38,6 +38,9 @@ class RegularFile(click.Path):
 FILE = RegularFile(path_type=Path, exists=True, dir_okay=False)
 """An option that names a file to read."""
 
+TAKES_BASE64URL = {"ignore_unknown_options": True}
+"""`context_settings` of a command whose argument is base64url text, which may begin with a dash."""
+
 LONGEST_MESSAGE = 2000
 """Characters of an error or a reason on the terminal; strangers' files and tokens speak in them."""
 

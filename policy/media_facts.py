@@ -94,16 +94,21 @@ def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
         portrait_facts, embeddings = inspect_portrait(portrait)
     except MediaError as error:
         unreadable["portrait"] = Denial(
-            "portrait.unreadable", str(error), "Give a PNG, JPEG or WebP picture of one face, 512 pixels or more."
+            "portrait.unreadable", _said("portrait", error), "Give a PNG, JPEG or WebP picture of one face, 512 pixels or more."
         )
     try:
         _require_size("recording", audio, MAX_AUDIO_BYTES)
         audio_facts = inspect_audio(audio)
     except MediaError as error:
         unreadable["audio"] = Denial(
-            "audio.unreadable", str(error), "Give a sound file with speech (WAV, FLAC, MP3, AAC, Opus)."
+            "audio.unreadable", _said("recording", error), "Give a sound file with speech (WAV, FLAC, MP3, AAC, Opus)."
         )
     return MediaFacts(sha256_hex(portrait), sha256_hex(audio), portrait_facts, audio_facts, unreadable, embeddings)
+
+
+def _said(name: str, error: MediaError) -> str:
+    """The error in words; the gate gets bytes, so that `media` knows no name of its own for them."""
+    return f"The {name}: expected {error.expected}, but {error.came}. {error.remedy}"
 
 
 def _require_size(name: str, data: bytes, most: int) -> None:

@@ -94,7 +94,9 @@ def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
         portrait_facts, embeddings = inspect_portrait(portrait)
     except MediaError as error:
         unreadable["portrait"] = Denial(
-            "portrait.unreadable", _said("portrait", error), "Give a PNG, JPEG or WebP picture of one face, 512 pixels or more."
+            "portrait.unreadable",
+            _said("portrait", error),
+            "Give a PNG, JPEG or WebP picture of one face, 512 pixels or more.",
         )
     try:
         _require_size("recording", audio, MAX_AUDIO_BYTES)

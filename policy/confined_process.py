@@ -49,7 +49,7 @@ class Account:
 
     @classmethod
     def named(cls, name: str) -> Account:
-        """Raises StateError when there is no such user, it is root or the gate's own, or this process can't become it."""
+        """Raises StateError when there is none, it is root or the gate's own, or this process can't become it."""
         try:
             found = pwd.getpwnam(name)
         except KeyError as error:
@@ -92,7 +92,7 @@ class ConfinedProcess:
         }
         try:
             with theirs:
-                process = subprocess.Popen(  # noqa: S603  this interpreter, this package's own file
+                process = subprocess.Popen(
                     [sys.executable, "-I", str(START), json.dumps(plan)],
                     pass_fds=(theirs.fileno(),),
                     env=_environment(),

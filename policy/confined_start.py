@@ -1,7 +1,7 @@
 """The first code of a confined process: it gives up what it will not need, then becomes what it was started as.
 
-Run as a script by `confined_process`, in a fresh interpreter that has imported nothing but the standard library. In this
-order, and each step or none: no core dumps and bounded files, memory and descriptors; an end with the gate
+Run as a script by `confined_process`, in a fresh interpreter that has imported nothing but the standard library. In
+this order, and each step or none: no core dumps and bounded files, memory and descriptors; an end with the gate
 (PR_SET_PDEATHSIG); no privileges by execution; files by Landlock (code and libraries to read, nothing to write, and so
 no state folder); system calls by seccomp (no socket, no program, no process, no look into another one). Only then is
 other code imported, which may start threads, and the process changes to its user. What it can't give up ends it.
@@ -11,6 +11,7 @@ Sources: landlock(7), seccomp(2), capset(2), and the system call tables of Linux
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import errno
 import importlib
@@ -32,12 +33,14 @@ from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
-READ_FILE, READ_DIR = 1 << 2, 1 << 3
+WRITE_FILE, READ_FILE, READ_DIR = 1 << 1, 1 << 2, 1 << 3
 MOST_DESCRIPTORS = 256
+NOWHERE = "/dev/null"
+CODECS = ("ascii", "latin-1", "utf-8", "utf-16")
 LIBRARIES = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime")
 SYSTEM_FACTS = (
     "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system",
-    "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
+    "/dev/zero", "/dev/urandom", "/dev/random",
 )  # fmt: skip
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -95,12 +98,14 @@ def main() -> None:
     try:
         measures = confine(plan)
         tempfile.tempdir = "/nowhere"  # libraries look for one when they are imported; nothing can be written here
+        for codec in CODECS:  # loaded at their first use, when the standard library may be out of reach
+            codecs.lookup(codec)
         sys.meta_path.insert(0, Packages(plan.packages))
         module, _, function = plan.entry.partition(":")
         serve: Callable[[socket.socket, dict[str, int]], object] = getattr(importlib.import_module(module), function)
         become(plan)
         serve(channel, {**measures, "user": os.getuid()})
-    except Exception as error:  # noqa: BLE001  whatever it was, the gate hears it and nothing else is done
+    except Exception as error:
         told = f"{type(error).__name__}: {error}".encode("ascii", "replace").decode()[:500]
         channel.send(json.dumps({"kind": "failed", "error": "start", "message": told}).encode())
         raise SystemExit(1) from error
@@ -176,7 +181,7 @@ def drop_capabilities() -> None:
 
 def restrict_files(readable: Sequence[str]) -> int:
     """Allow reading beneath `readable`, libraries and facts of the system, nothing else; Landlock's version, or 0."""
-    version = max(0, _LIBC.syscall(LANDLOCK_CREATE_RULESET, None, 0, 1))
+    version: int = max(0, _LIBC.syscall(LANDLOCK_CREATE_RULESET, None, 0, 1))
     if version == 0:
         return 0
     handled = (1 << 13) - 1 | (1 << 13 if version >= 2 else 0) | (1 << 14 if version >= 3 else 0)
@@ -185,14 +190,15 @@ def restrict_files(readable: Sequence[str]) -> int:
     rules = _checked("landlock_create_ruleset", _LIBC.syscall(LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0))
     try:
         for path in (*readable, *LIBRARIES, *SYSTEM_FACTS):
-            _allow_reading(rules, path)
+            _allow(rules, path, READ_FILE | READ_DIR)
+        _allow(rules, NOWHERE, READ_FILE | WRITE_FILE)
         _checked("landlock_restrict_self", _LIBC.syscall(LANDLOCK_RESTRICT_SELF, rules, 0))
     finally:
         os.close(rules)
     return version
 
 
-def _allow_reading(rules: int, path: str) -> None:
+def _allow(rules: int, path: str, access: int) -> None:
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
@@ -200,7 +206,8 @@ def _allow_reading(rules: int, path: str) -> None:
             return
         raise
     try:
-        access = READ_FILE | (READ_DIR if os.path.isdir(path) else 0)  # noqa: PTH112  before any other import
+        if not os.path.isdir(path):  # noqa: PTH112  before any other import
+            access &= ~READ_DIR
         beneath = struct.pack("=Qi", access, place)
         _checked(f"landlock_add_rule {path}", _LIBC.syscall(LANDLOCK_ADD_RULE, rules, 1, beneath, 0))
     finally:

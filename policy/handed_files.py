@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 from policy.errors import ProcessError
@@ -34,18 +35,14 @@ def handed_in(*contents: bytes) -> Iterator[list[int]]:
         yield descriptors
 
 
-@contextmanager
-def read_only(file: BinaryIO) -> Iterator[int]:
-    """Another descriptor of an open file, for reading alone, with a place of its own."""
-    descriptor = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def read_only(file: BinaryIO) -> BinaryIO:
+    """The same file opened once more, for reading alone."""
+    file.flush()
+    return Path(f"/proc/self/fd/{file.fileno()}").open("rb")
 
 
 def take_over(filled: BinaryIO, own: BinaryIO, *, most_bytes: int) -> None:
-    """Copy what a process put into `filled` into the emptied `own`; raises ProcessError when it is empty or too long."""
+    """Copy what a process put into `filled` to the emptied `own`; raises ProcessError when it is empty or too long."""
     size = os.fstat(filled.fileno()).st_size
     if not 0 < size <= most_bytes:
         raise ProcessError(f"the file that came back has {size} bytes, expected 1 to {most_bytes}")

@@ -39,6 +39,7 @@ from policy.request import Controls, Framing, GenerationRequest
 from policy.seal import open_sealed
 
 MakeTalker = Callable[[Mapping[str, Tensor], Mapping[str, object]], TalkingFace]
+Look = Callable[[], None]
 OWN_FAILURES = (generator.GeneratorError,)
 """Errors of the generator, for those who don't know it."""
 
@@ -60,7 +61,10 @@ class Wishes:
 
 
 class Performer(Protocol):
-    """Who makes the clip of one job, as a context manager; its end is the end of the opened weights."""
+    """Who makes the clip of one job, as a context manager; its end is the end of the opened weights.
+
+    `look` is called from time to time while a step lasts, and may raise to end it.
+    """
 
     @property
     def public_bytes(self) -> bytes:
@@ -77,15 +81,15 @@ class Performer(Protocol):
         """End it."""
         ...
 
-    def open(self, wrapped: bytes, grant_id: str) -> None:
+    def open(self, wrapped: bytes, grant_id: str, *, look: Look) -> None:
         """Open the weights with the content key; raises GrantError, SealError."""
         ...
 
-    def begin(self, wishes: Wishes) -> tuple[int, int]:
+    def begin(self, wishes: Wishes, *, look: Look) -> tuple[int, int]:
         """Encode the portrait; width and height of the frames."""
         ...
 
-    def make(self, mark: Mark, frames: int, sink: BinaryIO, *, on_block: Callable[[int], None]) -> None:
+    def make(self, mark: Mark, frames: int, sink: BinaryIO, *, look: Look, on_block: Callable[[int], None]) -> None:
         """Make the whole marked clip in the emptied `sink`; `on_block(frames done)` may raise to end it."""
         ...
 
@@ -112,27 +116,30 @@ class LocalPerformer:
         if self._ahead is not None:
             self._ahead.__exit__()
 
-    def open(self, wrapped: bytes, grant_id: str) -> None:
+    def open(self, wrapped: bytes, grant_id: str, *, look: Look) -> None:
         """See Performer."""
         guard_process()
         with self._key.unwrap(wrapped, grant_id) as key:
             opened = open_sealed(self._weights, key.view)
         self.talker = MotionRecorder(self._make_talker(opened.tensors, opened.config))
+        look()
 
-    def begin(self, wishes: Wishes) -> tuple[int, int]:
+    def begin(self, wishes: Wishes, *, look: Look) -> tuple[int, int]:
         """See Performer. The motion is begun meanwhile, in a thread of its own."""
         self._wishes = wishes
         self._ahead = self._moves()
         self.face = self._encoded(wishes)
+        look()
         return self.talker.frame_size(self.face)
 
-    def make(self, mark: Mark, frames: int, sink: BinaryIO, *, on_block: Callable[[int], None]) -> None:
+    def make(self, mark: Mark, frames: int, sink: BinaryIO, *, look: Look, on_block: Callable[[int], None]) -> None:
         """See Performer. The motion is made once for each call."""
         ahead, self._ahead = self._ahead or self._moves(), None
         sink.seek(0)
         sink.truncate()
         with ahead as moves:
             write_marked_clip(Performance(self.talker, self.face, moves, frames), mark, sink, on_block=on_block)
+        look()
 
     def begin_stream(self, wishes: Wishes) -> Any:
         """Encode the portrait; the motion state to begin with."""

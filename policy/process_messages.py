@@ -75,9 +75,9 @@ class Inspect(Message):
 
 
 class ReadClip(Message):
-    """An encoded clip, and an empty file for its fingerprint."""
+    """An encoded clip, opened twice, and an empty file for its fingerprint."""
 
-    files: ClassVar[int] = 2
+    files: ClassVar[int] = 3
     kind: Literal["read"] = "read"
     mark_key: Encoded
 
@@ -177,10 +177,10 @@ class FoundMark(Strict):
     seconds_used: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class ReadBack(Message):
-    """The marks, and the clip's own measures; its fingerprint is in the file."""
+class ReadMarks(Message):
+    """The marks, and the clip's own measures; its fingerprint is in the file. `marked_s`: of its picture."""
 
-    kind: Literal["read back"] = "read back"
+    kind: Literal["marks"] = "marks"
     video: FoundMark
     audio: FoundMark
     width_px: Side
@@ -188,6 +188,8 @@ class ReadBack(Message):
     fps_numerator: Count
     fps_denominator: Annotated[int, Field(ge=1, lt=1 << 32)]
     duration_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    tracks: Count
+    marked_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 Expected = TypeVar("Expected", bound=Message)

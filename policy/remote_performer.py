@@ -17,7 +17,7 @@ from policy.confined_process import STEP_WITHIN_S, Account, ConfinedProcess
 from policy.errors import ProcessError
 from policy.handed_files import handed_in, take_over
 from policy.marked_clip import Mark
-from policy.performer import Wishes
+from policy.performer import Look, Wishes
 from policy.process_messages import Begin, Begun, Made, MakeClip, Opened, OpenWeights
 from policy.worker import PerformanceWishes
 
@@ -28,13 +28,12 @@ LEAST_BYTES = 16 << 20
 
 
 class RemotePerformer:
-    """One worker process for one job. `waiting` is called while it works, at least once a second, and may raise."""
+    """One worker process for one job. `look` is called at least once a second."""
 
     def __init__(
         self, weights: Path, *, account: Account | None, hidden: Path, work_folder: Path, entry: str = ENTRY
     ) -> None:
         self._weights, self._work_folder = weights, work_folder
-        self.waiting: Callable[[], None] = lambda: None
         self._process = ConfinedProcess.start(entry, what="the worker", account=account, hidden=hidden)
         self._public: bytes | None = None
 
@@ -42,7 +41,7 @@ class RemotePerformer:
     def public_bytes(self) -> bytes:
         """See Performer; waits until the worker is confined and has told it. Raises ProcessError."""
         if self._public is None:
-            key = self._process.ready(waiting=self.waiting).public_key
+            key = self._process.ready().public_key
             if key is None:
                 raise ProcessError("the worker named no key")
             self._public = b64url_decode(key)
@@ -56,20 +55,20 @@ class RemotePerformer:
     ) -> None:
         self._process.close()
 
-    def open(self, wrapped: bytes, grant_id: str) -> None:
+    def open(self, wrapped: bytes, grant_id: str, *, look: Look) -> None:
         """See Performer; the key stays wrapped here."""
         with self._weights.open("rb") as file:
             self._process.tell(OpenWeights(grant=grant_id, wrapped=b64url(wrapped)), [file.fileno()])
-        self._process.receive(Opened, waiting=self.waiting)
+        self._process.receive(Opened, waiting=look)
 
-    def begin(self, wishes: Wishes) -> tuple[int, int]:
+    def begin(self, wishes: Wishes, *, look: Look) -> tuple[int, int]:
         """See Performer."""
         with handed_in(wishes.portrait, wishes.audio, PerformanceWishes.of(wishes)) as files:
             self._process.tell(Begin(), files)
-        begun = self._process.receive(Begun, waiting=self.waiting)
+        begun = self._process.receive(Begun, waiting=look)
         return begun.width_px, begun.height_px
 
-    def make(self, mark: Mark, frames: int, sink: BinaryIO, *, on_block: Callable[[int], None]) -> None:
+    def make(self, mark: Mark, frames: int, sink: BinaryIO, *, look: Look, on_block: Callable[[int], None]) -> None:
         """See Performer; `sink` is the gate's copy."""
         task = MakeClip(
             mark_key=b64url(mark.key.to_bytes()),
@@ -87,5 +86,5 @@ class RemotePerformer:
         with tempfile.TemporaryFile("w+b", dir=self._work_folder) as filled:
             self._process.tell(task, [filled.fileno()])
             most_s = STEP_WITHIN_S + frames * MOST_S_PER_FRAME
-            self._process.follow(Made, most_s=most_s, on_progress=progress, waiting=self.waiting)
+            self._process.follow(Made, most_s=most_s, on_progress=progress, waiting=look)
             take_over(filled, sink, most_bytes=LEAST_BYTES + frames * MOST_BYTES_PER_FRAME)

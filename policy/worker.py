@@ -71,24 +71,30 @@ def generate(end: socket.socket, measures: dict[str, int]) -> None:
 
 def serve_job(channel: Channel, measures: dict[str, int], make_talker: MakeTalker) -> None:
     """One job, from key to clip, until the gate hangs up."""
+
+    def told(done: int) -> None:
+        channel.send(Progress(done=done))
+
     key = WorkerKey()
     channel.send(Ready.model_validate({**measures, "public_key": b64url(key.public_bytes)}))
     with serving(channel):
         opening, (weights,) = channel.receive_with_files(OpenWeights)
         with os.fdopen(weights, "rb") as file, LocalPerformer(file, make_talker, key=key) as performer:
-            performer.open(b64url_decode(opening.wrapped), opening.grant)
+            performer.open(b64url_decode(opening.wrapped), opening.grant, look=_nothing)
             channel.send(Opened())
             _, files = channel.receive_with_files(Begin)
             portrait, audio, wishes = map(read_whole, files)
-            width, height = performer.begin(read_wishes(wishes, portrait, audio))
+            width, height = performer.begin(read_wishes(wishes, portrait, audio), look=_nothing)
             channel.send(Begun(width_px=width, height_px=height))
             while True:
                 task, (sink,) = channel.receive_with_files(MakeClip)
                 with os.fdopen(sink, "r+b") as clip:
-                    performer.make(
-                        mark_of(task), task.frames, clip, on_block=lambda done: channel.send(Progress(done=done))
-                    )
+                    performer.make(mark_of(task), task.frames, clip, look=_nothing, on_block=told)
                 channel.send(Made(frames=task.frames))
+
+
+def _nothing() -> None:
+    """The gate looks after the consent, and ends this process when it must."""
 
 
 def mark_of(task: MakeClip) -> Mark:
@@ -106,8 +112,12 @@ def serving(channel: Channel) -> Iterator[None]:
         return
     except Exception as error:  # noqa: BLE001  whatever it was: the gate hears of it, and has no clip
         kind = next((name for kinds, name in KINDS.items() if isinstance(error, kinds)), "other")
-        line = "".join(letter if letter.isprintable() else " " for letter in f"{type(error).__name__}: {error}")
-        channel.send(Failed.model_validate({"error": kind, "message": line[:LONGEST_REASON]}))
+        channel.send(Failed.model_validate({"error": kind, "message": one_line(f"{type(error).__name__}: {error}")}))
+
+
+def one_line(text: str) -> str:
+    """So that it fits a message: printable, and not too long."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:LONGEST_REASON]
 
 
 def read_whole(descriptor: int) -> bytes:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
 import torch
@@ -23,6 +26,7 @@ from torch import Tensor
 from media import ClipWriter, read_audio, read_frames
 from policy.errors import ReleaseError
 from policy.request import OUTPUT_FPS
+from provenance import clip_fingerprint
 from watermark import AudioEmbedder, Detection, MarkKey, Payload, VideoEmbedder, detect_audio, detect_video
 
 CONTROL_RATE = 16_000
@@ -33,6 +37,9 @@ RENDER_FRAMES = 4
 RENDER_THREADS = min(4, os.cpu_count() or 1)
 MOVES_AHEAD = 64
 """Motion blocks that may wait for their frames: some ten seconds, a few MB of sound."""
+FINGERPRINT_SIDE_PX = 256
+SWITCH_S = 0.001
+"""Of Python's threads while frames are made: a fifth of what is usual, as most of their operations are that short."""
 Item = TypeVar("Item")
 STRENGTHS = (1.0, 1.5, 2.2)
 SoundBlock = tuple[Tensor | None, Tensor | None, bool]
@@ -128,7 +135,7 @@ def write_marked_clip(performance: Performance, mark: Mark, sink: BinaryIO, *, o
     sound = AudioEmbedder(mark.key, mark.payload, sample_rate=SOUND_RATE, strength=mark.audio_strength)
     done = 0
     with (
-        one_core_per_thread(),
+        threads_side_by_side(),
         ClipWriter(sink, width=width, height=height, fps=fps, sample_rate=SOUND_RATE) as writer,
     ):
         for frames in rendered(performance, hear=lambda samples: writer.write_audio(sound.push(samples))):
@@ -203,14 +210,16 @@ def rendered(performance: Performance, *, hear: Callable[[Tensor], None]) -> Ite
 
 
 @contextmanager
-def one_core_per_thread() -> Iterator[None]:
+def threads_side_by_side() -> Iterator[None]:
     """Keep PyTorch from splitting single operations: whole frames side by side are 1.4 times as fast."""
-    before = torch.get_num_threads()
+    before, switched = torch.get_num_threads(), sys.getswitchinterval()
     torch.set_num_threads(1)
+    sys.setswitchinterval(SWITCH_S)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        sys.setswitchinterval(switched)
 
 
 def audio_blocks(audio: bytes) -> Iterator[SoundBlock]:
@@ -232,23 +241,39 @@ def _with_last(blocks: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:
 
 
 @dataclass(frozen=True)
-class MarksRead:
-    """What was read out of an encoded clip."""
+class ReadBack:
+    """What was read out of an encoded clip: both marks, and the fingerprint of its frames."""
 
     video: Detection
     audio: Detection
+    fingerprint: bytes
 
 
-def read_marks(clip: BinaryIO, key: MarkKey, *, watched: Watched) -> MarksRead:
-    """Read both marks back out of the encoded file, as anyone with the key would.
+def read_back(clip: BinaryIO, key: MarkKey, *, watched: Watched) -> ReadBack:
+    """Read both marks out of an encoded file, as anyone with the key would, while a thread takes the fingerprint.
 
-    Frames and sound go through `watched`, which may stop the reading by raising.
+    Frames and sound go through `watched`, which may stop all reading by raising.
     """
-    clip.seek(0)
-    video = detect_video(watched(read_frames(clip)), [key])
-    clip.seek(0)
-    sound = watched(read_audio(clip, sample_rate=SOUND_RATE))
-    return MarksRead(video, detect_audio(sound, [key], sample_rate=SOUND_RATE))
+    clip.flush()
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as beside, Path(f"/proc/self/fd/{clip.fileno()}").open("rb") as again:
+        fingerprint = beside.submit(clip_fingerprint, _until(stop, read_frames(again, max_side_px=FINGERPRINT_SIDE_PX)))
+        try:
+            clip.seek(0)
+            video = detect_video(watched(read_frames(clip)), [key])
+            clip.seek(0)
+            sound = watched(read_audio(clip, sample_rate=SOUND_RATE))
+            audio = detect_audio(sound, [key], sample_rate=SOUND_RATE)
+            return ReadBack(video, audio, fingerprint.result())
+        finally:
+            stop.set()
+
+
+def _until(stop: threading.Event, items: Iterable[Item]) -> Iterator[Item]:
+    for item in items:
+        if stop.is_set():
+            raise CancelledError
+        yield item
 
 
 def reads_as(detection: Detection, mark: Mark) -> bool:

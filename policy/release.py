@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import generator
-from media import read_audio, read_frames, read_portrait
+from media import read_audio, read_portrait
 from policy.authority import Authority
 from policy.broker import WorkerKey
 from policy.canonical import sha256_hex
@@ -36,14 +36,14 @@ from policy.marked_clip import (
     STRENGTHS,
     Ahead,
     Mark,
-    MarksRead,
     MotionRecorder,
     Moved,
     Performance,
+    ReadBack,
     TalkingFace,
     audio_blocks,
     performed,
-    read_marks,
+    read_back,
     reads_as,
     write_marked_clip,
 )
@@ -56,10 +56,7 @@ from policy.stages import OnStage, Stages
 from policy.status_list import TokenStatus
 from policy.stream_folder import StreamFolder
 from policy.stream_release import LiveInput, StreamJob, StreamReceipt
-from provenance import clip_fingerprint
 from watermark import Payload
-
-FINGERPRINT_SIDE_PX = 256
 
 Progress = Callable[[int, int], None]
 MakeTalker = Callable[[Mapping[str, Tensor], Mapping[str, object]], TalkingFace]
@@ -244,16 +241,16 @@ class _ClipJob(Job):
             portrait = read_portrait(self._request.portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
             face = talker.encode(portrait, **self._request.framing.as_members())
             self._stages.done("encoded")
-            mark, marks, frames = self._make_marked(talker, face, moves, plain, progress)
+            mark, read, frames = self._make_marked(talker, face, moves, plain, progress)
             store = self._sign(grant, plain, signed)
-            clip_sha256 = self._register(grant, signed, store)
+            clip_sha256 = self._register(grant, signed, store, read.fingerprint)
             drawn = b"" if self._plot is None else _plotted(recorder.blocks, self._request, self._plot)
             if drawn:
                 record_plot(self._authority, self._decision, drawn)
             self._deliver(signed, clip_sha256)
         if self._plot is not None:
             self._plot.publish(io.BytesIO(drawn))
-        return self._receipt(mark, marks, frames, talker.frame_size(face), clip_sha256)
+        return self._receipt(mark, read, frames, talker.frame_size(face), clip_sha256)
 
     def _moves(self, talker: TalkingFace) -> Ahead[Moved]:
         """The motion of the whole clip, made ahead of its frames."""
@@ -262,7 +259,7 @@ class _ClipJob(Job):
 
     def _make_marked(
         self, talker: TalkingFace, face: object, moves: Ahead[Moved], plain: BinaryIO, progress: Progress | None
-    ) -> tuple[Mark, MarksRead, int]:
+    ) -> tuple[Mark, ReadBack, int]:
         """Generate, encode, read the marks back; stronger where one can't be read, then no release."""
         assert self._decision.manifest_id is not None
         payload, frames = Payload(self._decision.manifest_id), math.ceil(self._decision.duration_s * OUTPUT_FPS)
@@ -279,12 +276,12 @@ class _ClipJob(Job):
                     on_block=lambda done: self._after_block(done, frames, progress),
                 )
             self._stages.done("generated")
-            marks = read_marks(plain, mark.key, watched=self._watched)
+            read = read_back(plain, mark.key, watched=self._watched)
             self._renew()
             self._stages.done("read back")
-            video_good, audio_good = reads_as(marks.video, mark), reads_as(marks.audio, mark)
+            video_good, audio_good = reads_as(read.video, mark), reads_as(read.audio, mark)
             if video_good and audio_good:
-                return mark, marks, frames
+                return mark, read, frames
             video_step = min(video_step + (not video_good), len(STRENGTHS) - 1)
             audio_step = min(audio_step + (not audio_good), len(STRENGTHS) - 1)
         unread = " and ".join(name for name, good in (("video", video_good), ("sound", audio_good)) if not good)
@@ -293,12 +290,10 @@ class _ClipJob(Job):
             "written. Use a longer recording with more speech, or a portrait with more texture."
         )
 
-    def _register(self, grant: GrantClaims, signed: BinaryIO, store: bytes) -> str:
+    def _register(self, grant: GrantClaims, signed: BinaryIO, store: bytes, fingerprint: bytes) -> str:
         """Make the clip findable by its mark, and log the release; its SHA-256."""
         authority, now = self._authority, self._authority.clock()
         clip_sha256 = file_sha256(signed)
-        signed.seek(0)
-        fingerprint = clip_fingerprint(self._watched(read_frames(signed, max_side_px=FINGERPRINT_SIDE_PX)))
         assert self._decision.manifest_id is not None
         authority.repository.store(
             self._decision.manifest_id, store, clip_sha256=clip_sha256, fingerprint=fingerprint, created_at=now
@@ -331,9 +326,7 @@ class _ClipJob(Job):
         self._consumed = True
         self._stages.done("consumed")
 
-    def _receipt(
-        self, mark: Mark, marks: MarksRead, frames: int, size_px: tuple[int, int], clip_sha256: str
-    ) -> Receipt:
+    def _receipt(self, mark: Mark, read: ReadBack, frames: int, size_px: tuple[int, int], clip_sha256: str) -> Receipt:
         decision, standing = self._decision, self._authority.stores.ledger.standing(self._decision.consent_id)
         assert decision.log_index is not None
         return Receipt(
@@ -353,8 +346,8 @@ class _ClipJob(Job):
             seed=self._request.seed,
             mark_strengths=(mark.video_strength, mark.audio_strength),
             marks_log10_false_positive=(
-                marks.video.log10_false_positive,
-                marks.audio.log10_false_positive,
+                read.video.log10_false_positive,
+                read.audio.log10_false_positive,
             ),
             stage_s=self._stages.seconds,
         )

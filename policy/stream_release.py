@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from media import LiveSound, PcmFormat, read_audio, read_frames
+from media import LiveSound, PcmFormat, read_audio
 from policy.authority import Authority
 from policy.consent_token import ConsentClaims
 from policy.decision import Decision
@@ -40,24 +40,23 @@ from policy.marked_clip import (
     SoundBlock,
     TalkingFace,
     audio_blocks,
-    one_core_per_thread,
     performed,
-    read_marks,
+    read_back,
     reads_as,
     rendered,
+    threads_side_by_side,
 )
 from policy.request import OUTPUT_FPS, GenerationRequest
 from policy.segment_maker import SAMPLES_PER_FRAME, SEGMENT_FRAMES, SEGMENT_S, Segment, SegmentMaker
 from policy.stages import Stages
 from policy.status_list import TokenStatus
 from policy.stream_folder import StreamFolder
-from provenance import StreamPlace, clip_fingerprint
+from provenance import StreamPlace
 from watermark import Payload, detect_audio
 
 AUDIBLE_S = 1.0
 """With less audible sound than this no mark can be read, nor heard."""
 MOST_HELD = 4
-FINGERPRINT_SIDE_PX = 256
 LOOK_S = 1.0
 
 
@@ -94,6 +93,7 @@ class _Held:
     place: tuple[int, int, int, bool]  # number, start frame, frames, last
     audible_s: float
     audio_sha256: str
+    fingerprint: bytes
     sound: list[Tensor] = field(default_factory=list)
 
 
@@ -149,7 +149,7 @@ class StreamJob(Job):
         mark = Mark(self._authority.mark_key, Payload(self._decision.manifest_id), STRENGTHS[0], STRENGTHS[0])
         maker = SegmentMaker(mark, talker.frame_size(face), self._anonymous, lambda: self._total)
         try:
-            with one_core_per_thread(), closing(maker), self._files:
+            with threads_side_by_side(), closing(maker), self._files:
                 blocks = self._live_blocks() if self._live else audio_blocks(self._request.audio)
                 performance = Performance(talker, face, performed(talker, motion, blocks), self._total or 0)
                 for frames in rendered(performance, hear=maker.hear):
@@ -180,9 +180,9 @@ class StreamJob(Job):
         """Hold the segment with both marks read, or stronger marked until they are; else ReleaseError."""
         while True:
             mark = segment.mark
-            marks = read_marks(segment.file, mark.key, watched=self._watched)
-            video_good, audio_good = reads_as(marks.video, mark), reads_as(marks.audio, mark)
-            audible_s = marks.audio.seconds_used
+            read = read_back(segment.file, mark.key, watched=self._watched)
+            video_good, audio_good = reads_as(read.video, mark), reads_as(read.audio, mark)
+            audible_s = read.audio.seconds_used
             if video_good and (audio_good or audible_s < AUDIBLE_S):
                 break
             stronger = (
@@ -200,7 +200,7 @@ class StreamJob(Job):
         file = self._files.enter_context(segment.file)
         heard = self._sound.sha256 if self._sound else ""
         place = (segment.number, segment.start_frame, segment.frames, segment.last)
-        held = _Held(file, place, audible_s, heard)
+        held = _Held(file, place, audible_s, heard, read.fingerprint)
         if not audio_good or self._held:
             file.seek(0)
             held.sound = list(self._watched(read_audio(file, sample_rate=SOUND_RATE)))
@@ -234,7 +234,7 @@ class StreamJob(Job):
         place = StreamPlace(number, self._previous_sha256, start_frame, frames, last)
         with held.file, self._anonymous() as signed:
             store = self._sign(grant, held.file, signed, stream=place, audio_sha256=held.audio_sha256)
-            sha256 = self._register(grant, signed, store, place)
+            sha256 = self._register(grant, signed, store, held)
             self._require_consent()
             hand_out = self._folder.next_segment()
             if number == 0:
@@ -254,24 +254,23 @@ class StreamJob(Job):
         self._frames_out += frames
         self._stages.done("handed out")
 
-    def _register(self, grant: GrantClaims, signed: BinaryIO, store: bytes, place: StreamPlace) -> str:
+    def _register(self, grant: GrantClaims, signed: BinaryIO, store: bytes, held: _Held) -> str:
         """Make the segment findable by its mark, and log it; its SHA-256."""
         authority, now = self._authority, self._authority.clock()
         sha256 = file_sha256(signed)
-        signed.seek(0)
-        fingerprint = clip_fingerprint(self._watched(read_frames(signed, max_side_px=FINGERPRINT_SIDE_PX)))
+        number, _, _, last = held.place
         assert self._decision.manifest_id is not None
-        if place.number == 0:
+        if number == 0:
             authority.repository.store(
-                self._decision.manifest_id, store, clip_sha256=sha256, fingerprint=fingerprint, created_at=now
+                self._decision.manifest_id, store, clip_sha256=sha256, fingerprint=held.fingerprint, created_at=now
             )
         else:
             authority.repository.store_segment(
                 self._decision.manifest_id,
-                place.number,
+                number,
                 store,
                 clip_sha256=sha256,
-                fingerprint=fingerprint,
+                fingerprint=held.fingerprint,
                 created_at=now,
             )
         authority.stores.events.record(
@@ -280,8 +279,8 @@ class StreamJob(Job):
                 "clip_sha256": sha256,
                 "manifest_id": grant.manifest_id,
                 "reservation": grant.reservation,
-                "segment": place.number,
-                "last": place.last,
+                "segment": number,
+                "last": last,
             },
             now=now,
             decision=self._decision.decision_id,

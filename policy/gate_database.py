@@ -42,6 +42,10 @@ class WriteAheadSync:
         """Begin; done when all that was committed before is on the disk, or with the OSError that kept it off."""
         return self._thread.submit(self._sync)
 
+    def close(self) -> None:
+        """End the thread once it is done."""
+        self._thread.shutdown()
+
     def _sync(self) -> None:
         descriptor = os.open(self._written_ahead, os.O_RDWR)
         try:

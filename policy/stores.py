@@ -40,3 +40,8 @@ class GateStores:
 
         ledger = UseLedger(connection, log_refund=log_refund)
         return cls(connection, WriteAheadSync(path), ledger, ReplayCache(connection), events, SubjectKeys(connection))
+
+    def close(self) -> None:
+        """Close the database; what was committed is on the disk then."""
+        self.sync.close()
+        self.connection.close()

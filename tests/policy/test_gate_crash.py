@@ -147,4 +147,5 @@ def test_what_is_synced_later_is_on_the_disk_when_the_sync_is_done(tmp_path: Pat
     assert found.execute("SELECT value FROM rows").fetchall() == [(0,), (1,), (2,)]
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     found.close()
+    sync.close()
     connection.close()

@@ -129,7 +129,7 @@ class TransparencyLog:
 
     def append_all(self, entries: Sequence[bytes]) -> range:
         """Append several entries in one transaction; returns their indices. All or none are stored."""
-        with self._write():
+        with self._write(group=len(entries) > TILE_WIDTH):
             return self._append(entries, self._nodes())
 
     def append_proven(self, entry: bytes) -> tuple[int, str]:
@@ -330,8 +330,8 @@ class TransparencyLog:
             raise LogError(f"{self._path}: holds {held} entries, asked for a proof at size {size}")
 
     @contextlib.contextmanager
-    def _write(self) -> Iterator[None]:
-        with self._lock, self._database.write():
+    def _write(self, *, group: bool = False) -> Iterator[None]:
+        with self._lock, self._database.write(group=group):
             yield
 
 

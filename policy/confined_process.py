@@ -60,6 +60,15 @@ class Account:
             raise StateError(f"only root can start a process under another user ({name}); run the gate as root")
         return cls(name, found.pw_uid, found.pw_gid)
 
+    def require_code(self) -> None:
+        """Raise StateError when this user can't get at Python or Vasari, some of which is loaded late."""
+        for folder in (Path(sys.base_prefix), Path(sys.prefix), ROOT):
+            for place in (folder.resolve(), *folder.resolve().parents):
+                status = place.stat()
+                owned = status.st_uid == self.user, status.st_gid == self.group
+                if not status.st_mode & (0o100 if owned[0] else 0o010 if owned[1] else 0o001):
+                    raise StateError(f"user {self.name} can't enter {place}, where code lies; install it elsewhere")
+
 
 class ConfinedProcess:
     """One running process. Use as a context manager: its end kills the process."""
@@ -195,8 +204,11 @@ class ConfinedProcess:
 
 
 def _environment() -> dict[str, str]:
+    """Nothing of the gate's but thread counts. Matplotlib, which the face finder loads, wants a folder that looks as if
+    it could be written to; it goes on without its cache when it can't."""
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {**kept, "LC_ALL": "C.UTF-8", "PATH": "/nowhere", "ENCYPHER_C2PA_TELEMETRY": "off"}
+    fixed = {"LC_ALL": "C.UTF-8", "PATH": "/nowhere", "MPLCONFIGDIR": "/tmp", "ENCYPHER_C2PA_TELEMETRY": "off"}  # noqa: S108
+    return {**kept, **fixed}
 
 
 def _require_hidden(hidden: Path, readable: Sequence[str]) -> None:

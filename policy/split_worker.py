@@ -160,6 +160,8 @@ def split_worker(folder: Path, user: str | None) -> Ready:
     Raises StateError and ProcessError, and then nothing is changed.
     """
     account = None if user is None else Account.named(user)
+    if account is not None:
+        account.require_code()
     ready = SplitWorker(account, folder, folder / "work").try_out()
     settings = WorkerSettings(user=user)
     write_secret(folder / WORKER_FILE, canonical_json(settings.model_dump()), overwrite=True)

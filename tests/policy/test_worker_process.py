@@ -263,7 +263,7 @@ def test_a_worker_reaches_neither_files_nor_network_nor_other_processes(gate: Sp
     assert said["threads"] == "1"
     assert len(said["descriptors"].split()) == 6  # three of nothing, its socket, the weights, and the listing itself
     assert set(said["environment"].split()) <= {
-        "ENCYPHER_C2PA_TELEMETRY", "LC_ALL", "LC_CTYPE", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PATH",
+        "ENCYPHER_C2PA_TELEMETRY", "LC_ALL", "LC_CTYPE", "MPLCONFIGDIR", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PATH",
     }  # fmt: skip
     assert said["folder"] == "/"
     expected = os.geteuid() if account is None else account.user
@@ -369,6 +369,17 @@ def test_a_user_that_protects_nothing_is_refused(tmp_path: Path, user: str) -> N
         simulator.authority.split_off_worker(user)
     assert simulator.authority.split_worker is None
     simulator.authority.close()
+
+
+@as_root
+def test_code_that_the_other_user_can_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o700)
+    monkeypatch.setattr("policy.confined_process.ROOT", locked)
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    with pytest.raises(StateError, match="nobody can't enter"):
+        Account.named("nobody").require_code()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"user":"no-such-user"}', b'{"user":null,"more":1}', b'{"user":1}'])

@@ -263,7 +263,8 @@ def test_a_worker_reaches_neither_files_nor_network_nor_other_processes(gate: Sp
     assert said["threads"] == "1"
     assert len(said["descriptors"].split()) == 6  # three of nothing, its socket, the weights, and the listing itself
     assert set(said["environment"].split()) <= {
-        "ENCYPHER_C2PA_TELEMETRY", "LC_ALL", "LC_CTYPE", "MPLCONFIGDIR", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PATH",
+        "ENCYPHER_C2PA_TELEMETRY", "LC_ALL", "LC_CTYPE", "MPLCONFIGDIR", "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS", "PATH",
     }  # fmt: skip
     assert said["folder"] == "/"
     expected = os.geteuid() if account is None else account.user

@@ -121,11 +121,12 @@ class Gate:
         try:
             events = self._stores.events
             index, proof = events.append_proven(entry) if decision.allowed else (events.append(entry), "")
-            decision = replace(decision, log_index=index, log_proof=proof)
         except PolicyError as error:
-            decision = self._unlogged(decision, error)
+            index, proof, decision = None, "", self._unlogged(decision, error)
         self._await(on_disk, decision)
-        return self._granted(decision, facts, worker_key, now) if decision.allowed else decision
+        if not decision.allowed or index is None:
+            return replace(decision, log_index=index)
+        return self._granted(decision, index, proof, facts, worker_key, now)
 
     def status_of(self, claims: ConsentClaims | AccreditationClaims) -> TokenStatus:
         """Status of a token now; raises TokenError or PolicyError when it cannot be known for sure."""
@@ -222,7 +223,7 @@ class Gate:
                 subject=facts.consent.jti if facts.consent else None,
                 public=public_members(denials),
             )
-        found = way_out(facts) if denials else None
+        found = way_out(facts, denials) if denials else None
         decision = Decision(
             decision_id=decision_id,
             allowed=not denials,
@@ -288,15 +289,15 @@ class Gate:
             decision,
             allowed=False,
             denials=(*decision.denials, denial),
-            log_index=None,
-            log_proof="",
             reservation_id="",
         )
 
-    def _granted(self, decision: Decision, facts: Facts, worker_key: bytes, now: datetime) -> Decision:
+    def _granted(
+        self, decision: Decision, log_index: int, log_proof: str, facts: Facts, worker_key: bytes, now: datetime
+    ) -> Decision:
+        """The allow that is logged at `log_index`, with its grant."""
         assert facts.chain
         assert facts.request
-        assert decision.log_index is not None
         manifest_id = secrets.randbits(64)
         clock = int(now.timestamp())
         claims = GrantClaims(
@@ -307,7 +308,7 @@ class Gate:
             exp=clock + int(GRANT_LIFE.total_seconds()),
             jti=secrets.token_hex(16),
             decision=decision.sha256,
-            log_index=decision.log_index,
+            log_index=log_index,
             reservation=decision.reservation_id,
             consent_sha256=facts.request.consent_sha256,
             portrait_sha256=facts.request.portrait_sha256,
@@ -318,7 +319,13 @@ class Gate:
             manifest_id=f"{manifest_id:016x}",
             worker_key=b64url(worker_key),
         )
-        return replace(decision, grant=sign_grant(claims, self._keys.gate, kid=self._kid), manifest_id=manifest_id)
+        return replace(
+            decision,
+            log_index=log_index,
+            log_proof=log_proof,
+            grant=sign_grant(claims, self._keys.gate, kid=self._kid),
+            manifest_id=manifest_id,
+        )
 
 
 def _read(name: str, unreadable: dict[str, Denial], read: Callable[[], Token], *, called: str = "") -> Token | None:

@@ -8,12 +8,12 @@ strictest one is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from policy.consent_token import PURPOSES
-from policy.decision import Change
+from policy.decision import Change, Denial
 from policy.facts import Facts
 from policy.media_facts import MAX_AUDIO_S, MIN_AUDIO_S
 from policy.proof_of_possession import Proof, proof_target
@@ -36,9 +36,9 @@ class WayOut:
 Mend = tuple[Change, Callable[[Facts], Facts] | None]
 
 
-def way_out(facts: Facts) -> WayOut:
-    """The smallest change that would allow; empty when it is allowed already."""
-    denials = evaluate(facts)
+def way_out(facts: Facts, denials: Sequence[Denial] | None = None) -> WayOut:
+    """The smallest change that would allow; empty when it is allowed already. `denials`: where they are known."""
+    denials = evaluate(facts) if denials is None else denials
     mends = [_mend(denial.rule_id, denial.remedy, facts) for denial in denials]
     changed = facts
     for _, apply in mends:

@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import math
 import secrets
+import struct
 from collections.abc import Sequence
 
 import torch
@@ -82,5 +83,4 @@ def opens(commitment: FaceCommitment, embedding: Sequence[float]) -> bool:
 
 
 def _digest(salt: bytes, offsets: bytes, cells: Sequence[int]) -> str:
-    numbers = b"".join(cell.to_bytes(4, "big", signed=True) for cell in cells)
-    return hashlib.sha256(LABEL + salt + offsets + numbers).hexdigest()
+    return hashlib.sha256(LABEL + salt + offsets + struct.pack(f">{len(cells)}i", *cells)).hexdigest()

@@ -169,6 +169,7 @@ def looks_around(end: socket.socket, measures: dict[str, int]) -> None:
         "descriptors": " ".join(sorted(os.listdir("/proc/self/fd"))),  # noqa: PTH208
         "environment": " ".join(sorted(os.environ)),
         "folder": str(Path.cwd()),
+        "out_of_memory": Path("/proc/self/oom_score_adj").read_text(encoding="ascii").strip(),
         "core": str(resource.getrlimit(resource.RLIMIT_CORE)),
         "files_of": str(resource.getrlimit(resource.RLIMIT_FSIZE)[1]),
         "status": " ".join(

@@ -80,13 +80,15 @@ class Authority(ConsentDesk, KeyDesk):
         super().close()
         if "broker" in self.__dict__:
             self.broker.close()
+        if (split := self.__dict__.get("split_worker")) is not None:
+            split.reader.close()
         if isinstance(feed := self.__dict__.get("status_source"), StatusFeed):
             feed.close()
 
     def gate(self, *, inspect: Callable[[bytes, bytes], MediaFacts] | None = None) -> Gate:
         """The gate of this folder, which looks at portrait and recording itself unless a process apart does."""
         if inspect is None:
-            inspect = inspect_media if self.split_worker is None else self.split_worker.inspect
+            inspect = inspect_media if self.split_worker is None else self.split_worker.reader.inspect
         registry, accreditation = self._trusted_issuers()
         return Gate(
             identity=self.identity,

@@ -110,7 +110,7 @@ class Job:
         if (split := self._authority.split_worker) is None:
             with read_only(clip) as again:
                 return read_back(clip, again, mark.key, watched=self._watched)
-        return split.read_back(clip, mark.key, look=self._look)
+        return split.reader.read_back(clip, mark.key, look=self._look)
 
     def _sign(
         self,

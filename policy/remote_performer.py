@@ -1,7 +1,7 @@
 """The gate's end of a worker process: a `Performer` whose work is done, and whose weights lie, elsewhere.
 
 What comes back is bytes in a file that nobody but the gate can write any more. Nothing is believed about them; the
-release reads the marks back and looks at the clip's measures with `policy.clip_reader`.
+release reads the marks back and looks at the clip's measures by `policy.remote_reader`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from policy.handed_files import handed_in, take_over
 from policy.marked_clip import Mark
 from policy.performer import Look, Wishes
 from policy.process_messages import Begin, Begun, Made, MakeClip, Opened, OpenWeights
+from policy.remote_reader import RemoteReader
 from policy.worker import PerformanceWishes
 
 ENTRY = "policy.worker:generate"
@@ -31,9 +32,17 @@ class RemotePerformer:
     """One worker process for one job. `look` is called at least once a second."""
 
     def __init__(
-        self, weights: Path, *, account: Account | None, hidden: Path, work_folder: Path, entry: str = ENTRY
+        self,
+        weights: Path,
+        *,
+        account: Account | None,
+        hidden: Path,
+        work_folder: Path,
+        reader: RemoteReader,
+        entry: str = ENTRY,
     ) -> None:
-        self._weights, self._work_folder = weights, work_folder
+        self._weights, self._work_folder, self._reader = weights, work_folder, reader
+        reader.expect_task()  # the look at the upload
         self._process = ConfinedProcess.start(entry, what="the worker", account=account, hidden=hidden)
         self._public: bytes | None = None
 
@@ -54,6 +63,7 @@ class RemotePerformer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.close()
+        self._reader.close()
 
     def open(self, wrapped: bytes, grant_id: str, *, look: Look) -> None:
         """See Performer; the key stays wrapped here."""
@@ -83,6 +93,7 @@ class RemotePerformer:
                 raise ProcessError(f"the worker: it made {done} frames, expected {frames}")
             on_block(done)
 
+        self._reader.expect_task()  # the reading back
         with tempfile.TemporaryFile("w+b", dir=self._work_folder) as filled:
             self._process.tell(task, [filled.fileno()])
             most_s = STEP_WITHIN_S + frames * MOST_S_PER_FRAME

@@ -6,8 +6,10 @@ Each is the entry of a process that `policy.confined_process` starts; each says 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -167,6 +169,15 @@ def looks_around(end: socket.socket, measures: dict[str, int]) -> None:
         "descriptors": " ".join(sorted(os.listdir("/proc/self/fd"))),  # noqa: PTH208
         "environment": " ".join(sorted(os.environ)),
         "folder": str(Path.cwd()),
+        "out_of_memory": Path("/proc/self/oom_score_adj").read_text(encoding="ascii").strip(),
+        "core": str(resource.getrlimit(resource.RLIMIT_CORE)),
+        "files_of": str(resource.getrlimit(resource.RLIMIT_FSIZE)[1]),
+        "status": " ".join(
+            line
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+            if line.startswith(("CapEff", "NoNewPrivs", "Seccomp:"))
+        ),
+        "dumpable": str(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)),
         "user": str(os.getresuid()),
     }
     say(end, "failed", error="other", message=json.dumps(said))

@@ -121,7 +121,7 @@ def test_nothing_is_answered_before_it_is_on_the_disk(
     def broken(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(database.os, "fdatasync", broken)
+    monkeypatch.setattr(os, "fdatasync", broken)
     with pytest.raises(StateError, match="put on the disk"):
         simulator.decide(simulator.request(consent, purpose=purpose))
     monkeypatch.undo()

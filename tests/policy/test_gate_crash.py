@@ -138,7 +138,7 @@ def test_what_is_synced_later_is_on_the_disk_when_the_sync_is_done(tmp_path: Pat
     for value in range(3):
         with database.transaction(connection, synced=False):
             connection.execute("INSERT INTO rows VALUES (?)", (value,))
-        sync.start().result()
+        assert sync.start().get() is None
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("gate.sqlite", "gate.sqlite-wal"):

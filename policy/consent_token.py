@@ -9,8 +9,7 @@ Unknown members anywhere, floats and strings in place of integers are refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import Field, StringConstraints, model_validator
@@ -186,17 +185,6 @@ class ConsentClaims(Strict):
     def allows(self) -> LikenessGeneration:
         """The one authorization detail."""
         return self.authorization_details[0]
-
-    @cached_property
-    def as_json(self) -> str:
-        """All claims as JSON text, made once."""
-        return self.model_dump_json()
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy, which makes its own `as_json`."""
-        copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("as_json", None)
-        return copied
 
 
 def sign_consent(claims: ConsentClaims, key: Ed25519PrivateKey) -> str:

@@ -169,7 +169,7 @@ def _consent_seconds(chain: Chain, audio: AudioFacts) -> str | None:
     return f"The recording has {audio.duration_s:.2f} s, {limit} are allowed." if audio.duration_s > limit else None
 
 
-@RULES.rule("consent.too_many_frames_per_second", "Ask for a consent to at least 25 frames per second.")
+@RULES.rule("consent.too_many_frames_per_second", "Ask for 25 frames per second, under a consent to that many or more.")
 def _consent_fps(chain: Chain, request: RequestFacts) -> str | None:
     limit = chain.allows.video.max_fps
     return f"Asked for {request.fps} frames per second, {limit} are allowed." if request.fps > limit else None

@@ -53,6 +53,8 @@ def _mend(rule_id: str, remedy: str, facts: Facts) -> Mend:
         return _shorter(facts)
     if rule_id in PURPOSE_RULES:
         return _purpose(facts)
+    if rule_id == FRAME_RATE_RULE and facts.chain is not None and facts.chain.allows.video.max_fps >= OUTPUT_FPS:
+        rule_id = "request.frame_rate"  # what is made here is consented to: that is what to ask for
     if (found := BY_RESEARCHER.get(rule_id)) is not None:
         what, apply = found
         return Change(RESEARCHER, what), apply
@@ -65,6 +67,7 @@ def _mend(rule_id: str, remedy: str, facts: Facts) -> Mend:
 SOUND_RULES = frozenset(
     {"consent.audio_too_long", "consent.seconds_exhausted", "audio.too_long", "site.audio_too_long"}
 )
+FRAME_RATE_RULE = "consent.too_many_frames_per_second"
 PURPOSE_RULES = frozenset(
     {"consent.other_purpose", "accreditation.other_purpose", "request.unknown_purpose", "site.other_purpose"}
 )

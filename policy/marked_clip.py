@@ -17,17 +17,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from media import ClipWriter, read_audio, read_frames
+from media import ClipWriter, probe, read_audio, read_frames
 from policy.errors import ReleaseError
 from policy.request import OUTPUT_FPS
 from provenance import clip_fingerprint
-from watermark import AudioEmbedder, Detection, MarkKey, Payload, VideoEmbedder, detect_audio, detect_video
+from watermark import AudioEmbedder, Detection, MarkKey, Payload, VideoEmbedder, detect_audio, detect_video, locate_mark
 
 CONTROL_RATE = 16_000
 SOUND_RATE = 48_000
@@ -241,22 +240,34 @@ def _with_last(blocks: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:
 
 
 @dataclass(frozen=True)
+class ClipMeasures:
+    """What an encoded clip says of itself; sizes in pixels, as shown. `tracks`: of any kind."""
+
+    width_px: int
+    height_px: int
+    fps: Fraction
+    duration_s: float
+    tracks: int
+
+
+@dataclass(frozen=True)
 class ReadBack:
-    """What was read out of an encoded clip: both marks, and the fingerprint of its frames."""
+    """What was read out of an encoded clip: both marks, the fingerprint of its frames, and its measures."""
 
     video: Detection
     audio: Detection
     fingerprint: bytes
+    measures: ClipMeasures
 
 
-def read_back(clip: BinaryIO, key: MarkKey, *, watched: Watched) -> ReadBack:
+def read_back(clip: BinaryIO, again: BinaryIO, key: MarkKey, *, watched: Watched) -> ReadBack:
     """Read both marks out of an encoded file, as anyone with the key would, while a thread takes the fingerprint.
 
-    Frames and sound go through `watched`, which may stop all reading by raising.
+    `again` is the same file, opened once more. Frames and sound go through `watched`, which may stop all reading by
+    raising.
     """
-    clip.flush()
     stop = threading.Event()
-    with ThreadPoolExecutor(1) as beside, Path(f"/proc/self/fd/{clip.fileno()}").open("rb") as again:
+    with ThreadPoolExecutor(1) as beside:
         fingerprint = beside.submit(clip_fingerprint, _until(stop, read_frames(again, max_side_px=FINGERPRINT_SIDE_PX)))
         try:
             clip.seek(0)
@@ -264,9 +275,24 @@ def read_back(clip: BinaryIO, key: MarkKey, *, watched: Watched) -> ReadBack:
             clip.seek(0)
             sound = watched(read_audio(clip, sample_rate=SOUND_RATE))
             audio = detect_audio(sound, [key], sample_rate=SOUND_RATE)
-            return ReadBack(video, audio, fingerprint.result())
+            return ReadBack(video, audio, fingerprint.result(), clip_measures(clip))
         finally:
             stop.set()
+
+
+def marked_seconds(clip: BinaryIO, found: Detection, key: MarkKey, *, watched: Watched) -> float:
+    """How much of an encoded clip's picture carries the mark that was found in it, in seconds."""
+    if found.payload is None:
+        return 0.0
+    clip.seek(0)
+    return sum(one.end_s - one.start_s for one in locate_mark(watched(read_frames(clip)), found, [key]))
+
+
+def clip_measures(clip: BinaryIO) -> ClipMeasures:
+    """Of an encoded clip; raises MediaError."""
+    clip.seek(0)
+    info = probe(clip)
+    return ClipMeasures(info.width, info.height, info.fps or Fraction(0), info.duration_s, info.tracks)
 
 
 def _until(stop: threading.Event, items: Iterable[Item]) -> Iterator[Item]:

@@ -25,8 +25,8 @@ from policy import (
     OutputError,
     Refused,
     ReleaseError,
+    clip_release,
     marked_clip,
-    release,
 )
 from policy.canonical import sha256_hex
 from provenance import verify_clip
@@ -142,7 +142,7 @@ def test_a_choice_that_is_changed_after_the_decision_stops_the_release(
 def test_a_mark_that_cannot_be_read_is_made_stronger(
     simulator: GateSimulator, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "STRENGTHS", (0.02, 1.5))
+    monkeypatch.setattr(clip_release, "STRENGTHS", (0.02, 1.5))
     receipt = simulator.pipeline().release(simulator.request(), folder / "clip.mp4")
     assert receipt.mark_strengths[0] == 1.5
 
@@ -150,7 +150,7 @@ def test_a_mark_that_cannot_be_read_is_made_stronger(
 def test_a_clip_whose_mark_cannot_be_read_is_not_released(
     simulator: GateSimulator, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "STRENGTHS", (0.02,))
+    monkeypatch.setattr(clip_release, "STRENGTHS", (0.02,))
     consent = simulator.consent()
     with pytest.raises(ReleaseError, match="cannot be read back"):
         simulator.pipeline().release(simulator.request(consent), folder / "clip.mp4")

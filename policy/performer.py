@@ -1,0 +1,213 @@
+"""Opens the sealed weights for one job and makes what was allowed: the only module that knows the generator.
+
+A job asks a `Performer`: `LocalPerformer` works in the gate's own process, `remote_performer.RemotePerformer` has one
+work in a confined process of its own. Neither decides, signs, or hands anything out.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+import torch
+from torch import Tensor
+
+import generator
+from media import read_audio, read_portrait
+from policy.broker import WorkerKey
+from policy.errors import OutputError
+from policy.locked_memory import guard_process
+from policy.marked_clip import (
+    MOVES_AHEAD,
+    Ahead,
+    Mark,
+    MotionRecorder,
+    Moved,
+    Performance,
+    SoundBlock,
+    TalkingFace,
+    audio_blocks,
+    performed,
+    write_marked_clip,
+)
+from policy.media_facts import MAX_PORTRAIT_PX
+from policy.request import Controls, Framing, GenerationRequest
+from policy.seal import open_sealed
+
+MakeTalker = Callable[[Mapping[str, Tensor], Mapping[str, object]], TalkingFace]
+Look = Callable[[], None]
+OWN_FAILURES = (generator.GeneratorError,)
+"""Errors of the generator, for those who don't know it."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What of a request shows in the clip. `portrait` and `audio` are whole files."""
+
+    portrait: bytes = field(repr=False)
+    audio: bytes = field(repr=False)
+    controls: Controls
+    framing: Framing
+    seed: int
+
+    @classmethod
+    def of(cls, request: GenerationRequest) -> Wishes:
+        """Of a request."""
+        return cls(request.portrait, request.audio, request.controls, request.framing, request.seed)
+
+
+class Performer(Protocol):
+    """Who makes the clip of one job, as a context manager; its end is the end of the opened weights.
+
+    `look` is called from time to time while a step lasts, and may raise to end it.
+    """
+
+    @property
+    def public_bytes(self) -> bytes:
+        """Raw X25519 public key (32 bytes), to which alone the content key is wrapped."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        ...
+
+    def open(self, wrapped: bytes, grant_id: str, *, look: Look) -> None:
+        """Open the weights with the content key; raises GrantError, SealError."""
+        ...
+
+    def begin(self, wishes: Wishes, *, look: Look) -> tuple[int, int]:
+        """Encode the portrait; width and height of the frames."""
+        ...
+
+    def make(self, mark: Mark, frames: int, sink: BinaryIO, *, look: Look, on_block: Callable[[int], None]) -> None:
+        """Make the whole marked clip in the emptied `sink`; `on_block(frames done)` may raise to end it."""
+        ...
+
+
+class LocalPerformer:
+    """Works in this process. `make_talker` builds the generator of opened weights; `key`: a fresh one, else its own."""
+
+    def __init__(self, weights: Path | BinaryIO, make_talker: MakeTalker, *, key: WorkerKey | None = None) -> None:
+        self._key = key or WorkerKey()
+        self._weights, self._make_talker = weights, make_talker
+        self._ahead: Ahead[Moved] | None = None
+
+    @property
+    def public_bytes(self) -> bytes:
+        """See Performer."""
+        return self._key.public_bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ahead is not None:
+            self._ahead.__exit__()
+
+    def open(self, wrapped: bytes, grant_id: str, *, look: Look) -> None:
+        """See Performer."""
+        guard_process()
+        with self._key.unwrap(wrapped, grant_id) as key:
+            opened = open_sealed(self._weights, key.view)
+        self.talker = MotionRecorder(self._make_talker(opened.tensors, opened.config))
+        look()
+
+    def begin(self, wishes: Wishes, *, look: Look) -> tuple[int, int]:
+        """See Performer. The motion is begun meanwhile, in a thread of its own."""
+        self._wishes = wishes
+        self._ahead = self._moves()
+        self.face = self._encoded(wishes)
+        look()
+        return self.talker.frame_size(self.face)
+
+    def make(self, mark: Mark, frames: int, sink: BinaryIO, *, look: Look, on_block: Callable[[int], None]) -> None:
+        """See Performer. The motion is made once for each call."""
+        ahead, self._ahead = self._ahead or self._moves(), None
+        sink.seek(0)
+        sink.truncate()
+        with ahead as moves:
+            write_marked_clip(Performance(self.talker, self.face, moves, frames), mark, sink, on_block=on_block)
+        look()
+
+    def begin_stream(self, wishes: Wishes) -> Any:
+        """Encode the portrait; the motion state to begin with."""
+        self._wishes = wishes
+        self.face = self._encoded(wishes)
+        return self._start()
+
+    def rehearse(self, wishes: Wishes) -> Iterator[None]:
+        """Make the motion alone, block by block."""
+        self._wishes = wishes
+        for _, block in performed(self.talker, self._start(), _heard(audio_blocks(wishes.audio))):
+            if block is not None:
+                yield
+
+    def plot(self, path: Path) -> bytes:
+        """The latest motion over the waveform, as a picture of the kind that `path` is named for."""
+        wishes = self._wishes
+        sound = torch.cat(list(read_audio(io.BytesIO(wishes.audio), sample_rate=generator.AUDIO_RATE)))
+        motion, kind = generator.MotionBlock.join(self.talker.blocks), _plot_kind(path)
+        assert kind is not None
+        return generator.plot_motion(motion, performed_controls(wishes.controls), sound, kind=kind)
+
+    def _encoded(self, wishes: Wishes) -> Any:
+        portrait = read_portrait(wishes.portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
+        return self.talker.encode(portrait, **wishes.framing.as_members())
+
+    def _start(self) -> Any:
+        return self.talker.start(controls=performed_controls(self._wishes.controls), seed=self._wishes.seed)
+
+    def _moves(self) -> Ahead[Moved]:
+        """The motion of the whole clip, made ahead of its frames."""
+        return Ahead(performed(self.talker, self._start(), audio_blocks(self._wishes.audio)), MOVES_AHEAD)
+
+
+def generator_on(device: str) -> MakeTalker:
+    """Builds the generator on a device."""
+
+    def make(tensors: Mapping[str, Tensor], config: Mapping[str, object]) -> TalkingFace:
+        talker: TalkingFace = generator.Generator.from_tensors(tensors, config, device=device)
+        return talker
+
+    return make
+
+
+def require_plotting(plot: Path) -> None:
+    """Raise OutputError when no plot can be made for a file of this name."""
+    if _plot_kind(plot) is None:
+        raise OutputError(f"{plot}: a plot's name ends in .png or .svg")
+    try:
+        generator.require_plotting()
+    except generator.GeneratorError as error:
+        raise OutputError(str(error)) from error
+
+
+def performed_controls(controls: Controls) -> generator.Controls:
+    """The controls of the request as the generator takes them."""
+    wanted: dict[str, Any] = {}
+    for name, value in vars(controls).items():
+        curve = generator.EmotionCurve if name == "emotion" else generator.Curve
+        wanted[name] = curve(value) if isinstance(value, tuple) else value
+    return generator.Controls(**wanted)
+
+
+def _heard(blocks: Iterator[SoundBlock]) -> Iterator[SoundBlock]:
+    """Those that move the face."""
+    return (block for block in blocks if block[0] is not None)
+
+
+def _plot_kind(plot: Path) -> generator.PlotKind | None:
+    kinds: dict[str, generator.PlotKind] = {".png": "png", ".svg": "svg"}
+    return kinds.get(plot.suffix.lower())

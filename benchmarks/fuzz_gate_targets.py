@@ -158,6 +158,7 @@ MESSAGES: tuple[type[Message], ...] = (
     process_messages.Ready, process_messages.Failed, process_messages.Progress, process_messages.Opened,
     process_messages.Begun, process_messages.Made, process_messages.SeenPortrait, process_messages.SeenAudio,
     process_messages.Unreadable, process_messages.ReadMarks, process_messages.OpenWeights, process_messages.MakeClip,
+    process_messages.DrawPlot,
 )  # fmt: skip
 
 

@@ -17,8 +17,11 @@ from media import MediaError
 from policy.canonical import b64url_decode
 from policy.marked_clip import Item, marked_seconds, read_back
 from policy.media_facts import in_request, inspect_audio, inspect_portrait
+from policy.performer import draw_motion
 from policy.process_channel import Channel
 from policy.process_messages import (
+    Drawn,
+    DrawPlot,
     FoundMark,
     Inspect,
     Progress,
@@ -29,7 +32,7 @@ from policy.process_messages import (
     SeenPortrait,
     Unreadable,
 )
-from policy.worker import one_line, read_whole, serving
+from policy.worker import one_line, read_whole, read_wishes, serving
 from watermark import Detection, MarkKey
 
 
@@ -38,12 +41,18 @@ def read(end: socket.socket, measures: dict[str, int]) -> None:
     channel = Channel(end)
     channel.send(Ready.model_validate(measures))
     with serving(channel):
-        task, files = channel.receive_with_files(Inspect, ReadClip)
+        task, files = channel.receive_with_files(Inspect, ReadClip, DrawPlot)
         if isinstance(task, ReadClip):
             key = MarkKey.from_bytes(b64url_decode(task.mark_key))
             clip, again = (os.fdopen(one, "rb") for one in files[:2])
             with clip, again, os.fdopen(files[2], "r+b") as fingerprint:
                 channel.send(_read_clip(channel, clip, again, fingerprint, key))
+        elif isinstance(task, DrawPlot):
+            numbers, audio, wishes = map(read_whole, files[:3])
+            drawn = draw_motion(numbers, audio, read_wishes(wishes, b"", audio).controls, task.picture)
+            with os.fdopen(files[3], "r+b") as picture:
+                picture.write(drawn)
+            channel.send(Drawn())
         else:
             portrait, audio = map(read_whole, files)
             channel.send(_portrait_seen(portrait))

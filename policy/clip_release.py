@@ -18,7 +18,7 @@ from policy.hand_out import HandOut
 from policy.job import Job, file_sha256
 from policy.marked_clip import STRENGTHS, Mark, ReadBack, reads_as
 from policy.motion_preview import record_plot
-from policy.performer import LocalPerformer, Performer, Wishes
+from policy.performer import Performer, Wishes, plot_kind
 from policy.request import OUTPUT_FPS, GenerationRequest
 from policy.stages import Stages
 from policy.status_list import TokenStatus
@@ -89,8 +89,7 @@ class ClipJob(Job):
             clip_sha256 = self._register(grant, signed, store, read.fingerprint)
             drawn = b""
             if self._plot is not None:
-                assert isinstance(performer, LocalPerformer)
-                drawn = performer.plot(self._plot.out)
+                drawn = performer.plot(plot_kind(self._plot.out), look=self._look)
                 record_plot(self._authority, self._decision, drawn)
             self._deliver(signed, clip_sha256)
         if self._plot is not None:

@@ -14,7 +14,7 @@ from policy.consent_token import ConsentClaims
 from policy.decision import Decision
 from policy.hand_out import HandOut
 from policy.job import Job
-from policy.performer import LocalPerformer, Wishes
+from policy.performer import Performer, Wishes, plot_kind
 from policy.request import GenerationRequest
 from policy.stages import Stages
 from policy.status_list import TokenStatus
@@ -38,12 +38,11 @@ class PreviewJob(Job):
     def _retract(self) -> None:
         self._hand_out.retract()
 
-    def run(self, performer: LocalPerformer) -> None:
+    def run(self, performer: Performer) -> None:
         """All steps after the decision."""
         self._unseal(performer)
-        for _ in performer.rehearse(Wishes.of(self._request)):
-            self._look()
-        self._deliver(performer.plot(self._hand_out.out))
+        performer.rehearse(Wishes.of(self._request), look=self._look)
+        self._deliver(performer.plot(plot_kind(self._hand_out.out), look=self._look))
 
     def _deliver(self, plot: bytes) -> None:
         """Log the plot, hand it out, consume the use."""

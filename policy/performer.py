@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ from policy.seal import open_sealed
 
 MakeTalker = Callable[[Mapping[str, Tensor], Mapping[str, object]], TalkingFace]
 Look = Callable[[], None]
+PlotKind = Literal["png", "svg"]
 OWN_FAILURES = (generator.GeneratorError,)
 """Errors of the generator, for those who don't know it."""
 
@@ -91,6 +93,14 @@ class Performer(Protocol):
 
     def make(self, mark: Mark, frames: int, sink: BinaryIO, *, look: Look, on_block: Callable[[int], None]) -> None:
         """Make the whole marked clip in the emptied `sink`; `on_block(frames done)` may raise to end it."""
+        ...
+
+    def rehearse(self, wishes: Wishes, *, look: Look) -> None:
+        """Make the motion alone."""
+        ...
+
+    def plot(self, kind: PlotKind, *, look: Look) -> bytes:
+        """The latest motion over the waveform, as a picture."""
         ...
 
 
@@ -147,20 +157,22 @@ class LocalPerformer:
         self.face = self._encoded(wishes)
         return self._start()
 
-    def rehearse(self, wishes: Wishes) -> Iterator[None]:
-        """Make the motion alone, block by block."""
+    def rehearse(self, wishes: Wishes, *, look: Look) -> None:
+        """See Performer."""
         self._wishes = wishes
-        for _, block in performed(self.talker, self._start(), _heard(audio_blocks(wishes.audio))):
-            if block is not None:
-                yield
+        for _ in performed(self.talker, self._start(), _heard(audio_blocks(wishes.audio))):
+            look()
 
-    def plot(self, path: Path) -> bytes:
-        """The latest motion over the waveform, as a picture of the kind that `path` is named for."""
-        wishes = self._wishes
-        sound = torch.cat(list(read_audio(io.BytesIO(wishes.audio), sample_rate=generator.AUDIO_RATE)))
-        motion, kind = generator.MotionBlock.join(self.talker.blocks), _plot_kind(path)
-        assert kind is not None
-        return generator.plot_motion(motion, performed_controls(wishes.controls), sound, kind=kind)
+    def motion_numbers(self) -> bytes:
+        """The latest motion as float32 [N, 61]: pose, expression and gaze of each frame."""
+        motion = generator.MotionBlock.join(self.talker.blocks)
+        rows = torch.cat([motion.pose, motion.expression, motion.gaze], dim=1).cpu()
+        return bytes(rows.contiguous().numpy().tobytes())
+
+    def plot(self, kind: PlotKind, *, look: Look) -> bytes:
+        """See Performer."""
+        look()
+        return draw_motion(self.motion_numbers(), self._wishes.audio, self._wishes.controls, kind)
 
     def _encoded(self, wishes: Wishes) -> Any:
         portrait = read_portrait(wishes.portrait, min_px=1, max_px=MAX_PORTRAIT_PX)
@@ -184,14 +196,29 @@ def generator_on(device: str) -> MakeTalker:
     return make
 
 
-def require_plotting(plot: Path) -> None:
-    """Raise OutputError when no plot can be made for a file of this name."""
-    if _plot_kind(plot) is None:
+def draw_motion(numbers: bytes, audio: bytes, controls: Controls, kind: PlotKind) -> bytes:
+    """Motion as `LocalPerformer.motion_numbers` gives it, over the waveform; GeneratorError for what is none."""
+    nothing = generator.MotionBlock.still(0)
+    widths = [part.shape[1] for part in (nothing.pose, nothing.expression, nothing.gaze)]
+    if not numbers or len(numbers) % (4 * sum(widths)):
+        raise generator.GeneratorError(f"motion has {sum(widths)} numbers a frame, not {len(numbers)} bytes in all")
+    rows = torch.frombuffer(bytearray(numbers), dtype=torch.float32).reshape(-1, sum(widths))
+    ends = list(accumulate(widths))
+    motion = generator.MotionBlock(*(rows[:, end - width : end] for end, width in zip(ends, widths, strict=True)))
+    sound = torch.cat(list(read_audio(io.BytesIO(audio), sample_rate=generator.AUDIO_RATE)))
+    return generator.plot_motion(motion, performed_controls(controls), sound, kind=kind)
+
+
+def plot_kind(plot: Path) -> PlotKind:
+    """What a plot of this name is; raises OutputError when none can be made."""
+    kinds: dict[str, PlotKind] = {".png": "png", ".svg": "svg"}
+    if plot.suffix.lower() not in kinds:
         raise OutputError(f"{plot}: a plot's name ends in .png or .svg")
     try:
         generator.require_plotting()
     except generator.GeneratorError as error:
         raise OutputError(str(error)) from error
+    return kinds[plot.suffix.lower()]
 
 
 def performed_controls(controls: Controls) -> generator.Controls:
@@ -206,8 +233,3 @@ def performed_controls(controls: Controls) -> generator.Controls:
 def _heard(blocks: Iterator[SoundBlock]) -> Iterator[SoundBlock]:
     """Those that move the face."""
     return (block for block in blocks if block[0] is not None)
-
-
-def _plot_kind(plot: Path) -> generator.PlotKind | None:
-    kinds: dict[str, generator.PlotKind] = {".png": "png", ".svg": "svg"}
-    return kinds.get(plot.suffix.lower())

@@ -18,7 +18,7 @@ from policy.grant import ManifestId
 from policy.request import MAX_FACES
 
 MOST_BYTES = 60_000
-MOST_FILES = 3
+MOST_FILES = 4
 
 Count = Annotated[int, Field(ge=0, lt=1 << 32)]
 Side = Annotated[int, Field(ge=0, le=1 << 16)]
@@ -64,6 +64,20 @@ class MakeClip(Message):
     frames: Count
 
 
+class Rehearse(Message):
+    """Make the motion alone; the same three files as for `Begin`."""
+
+    files: ClassVar[int] = 3
+    kind: Literal["rehearse"] = "rehearse"
+
+
+class TellMotion(Message):
+    """Put the numbers of the latest motion into the file that comes along."""
+
+    files: ClassVar[int] = 1
+    kind: Literal["tell motion"] = "tell motion"
+
+
 # To a clip reader
 
 
@@ -80,6 +94,14 @@ class ReadClip(Message):
     files: ClassVar[int] = 3
     kind: Literal["read"] = "read"
     mark_key: Encoded
+
+
+class DrawPlot(Message):
+    """The numbers of a motion, the recording, the wishes, and an empty file for the picture."""
+
+    files: ClassVar[int] = 4
+    kind: Literal["draw"] = "draw"
+    picture: Literal["png", "svg"]
 
 
 # From either
@@ -132,6 +154,18 @@ class Made(Message):
 
     kind: Literal["made"] = "made"
     frames: Count
+
+
+class Rehearsed(Message):
+    """The motion is made."""
+
+    kind: Literal["rehearsed"] = "rehearsed"
+
+
+class MotionTold(Message):
+    """Its numbers are in the file."""
+
+    kind: Literal["motion told"] = "motion told"
 
 
 # From a clip reader
@@ -190,6 +224,12 @@ class ReadMarks(Message):
     duration_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     tracks: Count
     marked_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Drawn(Message):
+    """The picture is in the file."""
+
+    kind: Literal["drawn"] = "drawn"
 
 
 Expected = TypeVar("Expected", bound=Message)

@@ -20,7 +20,7 @@ from policy.errors import Refused, StateError
 from policy.hand_out import HandOut
 from policy.live_recording import read_live
 from policy.motion_preview import PreviewJob
-from policy.performer import LocalPerformer, Performer, generator_on, require_plotting
+from policy.performer import LocalPerformer, Performer, generator_on, plot_kind
 from policy.request import GenerationRequest
 from policy.segment_maker import SEGMENT_S
 from policy.stages import OnStage, Stages
@@ -61,8 +61,6 @@ class ReleasePipeline:
         """
         if read_live(request.audio) is not None:
             raise ValueError("a live recording is released as a stream, not as a clip")
-        if plot is not None:
-            self._require_one_process("plots")
         hand_out = HandOut.prepare(out, overwrite=overwrite)
         beside = None if plot is None else _prepare_plot(plot, overwrite=overwrite)
         self._authority.require_weights()
@@ -82,10 +80,9 @@ class ReleasePipeline:
         """
         if read_live(request.audio) is not None:
             raise ValueError("the motion of a live recording is not known before it was spoken")
-        self._require_one_process("plots")
         hand_out = _prepare_plot(plot, overwrite=overwrite)
         self._authority.require_weights()
-        with self._local_performer() as performer:
+        with self._performer() as performer:
             decision = self._allowed(request, performer)
             job = PreviewJob(self._authority, self._gate.status_of, request, decision, hand_out, Stages(None))
             with job.owned():
@@ -110,7 +107,11 @@ class ReleasePipeline:
         recording = read_live(request.audio)
         if (recording is None) != (live is None):
             raise ValueError("a source of live sound belongs to a request for a live recording, and to no other")
-        self._require_one_process("streams")
+        if self._split is not None:
+            raise StateError(
+                f"{self._authority.folder}: this gate has a worker process, which makes whole clips and no streams; "
+                "leave --live out, or use a gate without one (`vasari worker split --end`)"
+            )
         prepared = StreamFolder.prepare(folder, target_s=SEGMENT_S if recording else 2 * SEGMENT_S)
         stages = Stages(on_stage)
         with self._local_performer() as performer:
@@ -142,16 +143,8 @@ class ReleasePipeline:
     def _local_performer(self) -> LocalPerformer:
         return LocalPerformer(self._authority.weights, self._make_talker)
 
-    def _require_one_process(self, what: str) -> None:
-        """Raise StateError where the work would have to be done in a process that signs."""
-        if self._split is not None:
-            raise StateError(
-                f"{self._authority.folder}: this gate has a worker process, which makes whole clips and no {what}; "
-                "leave that out, or use a gate without one (`vasari worker split --end`)"
-            )
-
 
 def _prepare_plot(plot: Path, *, overwrite: bool) -> HandOut:
     """Everything a plot needs, before anything is reserved; raises OutputError."""
-    require_plotting(plot)
+    plot_kind(plot)
     return HandOut.prepare(plot, overwrite=overwrite)

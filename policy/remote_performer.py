@@ -17,8 +17,19 @@ from policy.confined_process import STEP_WITHIN_S, Account, ConfinedProcess
 from policy.errors import ProcessError
 from policy.handed_files import handed_in, take_over
 from policy.marked_clip import Mark
-from policy.performer import Look, Wishes
-from policy.process_messages import Begin, Begun, Made, MakeClip, Opened, OpenWeights
+from policy.performer import Look, PlotKind, Wishes
+from policy.process_messages import (
+    Begin,
+    Begun,
+    Made,
+    MakeClip,
+    MotionTold,
+    Opened,
+    OpenWeights,
+    Rehearse,
+    Rehearsed,
+    TellMotion,
+)
 from policy.remote_reader import RemoteReader
 from policy.worker import PerformanceWishes
 
@@ -26,6 +37,8 @@ ENTRY = "policy.worker:generate"
 MOST_S_PER_FRAME = 10.0
 MOST_BYTES_PER_FRAME = 256 << 10
 LEAST_BYTES = 16 << 20
+MOST_REHEARSAL_S = 3600.0
+MOST_MOTION_BYTES = 64 << 20
 
 
 class RemotePerformer:
@@ -73,10 +86,30 @@ class RemotePerformer:
 
     def begin(self, wishes: Wishes, *, look: Look) -> tuple[int, int]:
         """See Performer."""
+        self._wishes = wishes
         with handed_in(wishes.portrait, wishes.audio, PerformanceWishes.of(wishes)) as files:
             self._process.tell(Begin(), files)
         begun = self._process.receive(Begun, waiting=look)
         return begun.width_px, begun.height_px
+
+    def rehearse(self, wishes: Wishes, *, look: Look) -> None:
+        """See Performer."""
+        self._wishes = wishes
+        with handed_in(wishes.portrait, wishes.audio, PerformanceWishes.of(wishes)) as files:
+            self._process.tell(Rehearse(), files)
+        self._process.follow(Rehearsed, most_s=MOST_REHEARSAL_S, waiting=look)
+
+    def plot(self, kind: PlotKind, *, look: Look) -> bytes:
+        """See Performer; it is drawn by a reader from the worker's numbers, so that nothing but curves can be in it."""
+        with (
+            tempfile.TemporaryFile("w+b", dir=self._work_folder) as filled,
+            tempfile.TemporaryFile("w+b", dir=self._work_folder) as own,
+        ):
+            self._process.tell(TellMotion(), [filled.fileno()])
+            self._process.receive(MotionTold, waiting=look)
+            take_over(filled, own, most_bytes=MOST_MOTION_BYTES)
+            numbers = own.read()
+        return self._reader.draw(numbers, self._wishes.audio, PerformanceWishes.of(self._wishes), kind, look=look)
 
     def make(self, mark: Mark, frames: int, sink: BinaryIO, *, look: Look, on_block: Callable[[int], None]) -> None:
         """See Performer; `sink` is the gate's copy."""

@@ -29,13 +29,25 @@ from policy.media_facts import (
     unreadable_audio,
     unreadable_portrait,
 )
-from policy.process_messages import FoundMark, Inspect, ReadClip, ReadMarks, Ready, SeenAudio, SeenPortrait, Unreadable
+from policy.process_messages import (
+    Drawn,
+    DrawPlot,
+    FoundMark,
+    Inspect,
+    ReadClip,
+    ReadMarks,
+    Ready,
+    SeenAudio,
+    SeenPortrait,
+    Unreadable,
+)
 from provenance import ProvenanceError, frame_aspect
 from watermark import Detection, MarkKey, Payload
 
 READER = "policy.clip_reader:read"
 MOST_READ_S = 7200.0
 MOST_FINGERPRINT_BYTES = 16 << 20
+MOST_PLOT_BYTES = 64 << 20
 LEAST_MARKED_SHARE = 0.9
 
 
@@ -125,6 +137,21 @@ class RemoteReader:
         fps = Fraction(read.fps_numerator, read.fps_denominator)
         measures = ClipMeasures(read.width_px, read.height_px, fps, read.duration_s, read.tracks)
         return ReadBack(_detection("video", read.video), _detection("audio", read.audio), fingerprint, measures)
+
+    def draw(
+        self, numbers: bytes, audio: bytes, wishes: bytes, kind: Literal["png", "svg"], *, look: Callable[[], None]
+    ) -> bytes:
+        """A plot of a motion that a worker told, drawn by who has never seen a face; raises ProcessError."""
+        with ExitStack() as open_now:
+            process = open_now.enter_context(self._next())
+            process.ready(waiting=look)
+            files = open_now.enter_context(handed_in(numbers, audio, wishes))
+            filled = open_now.enter_context(tempfile.TemporaryFile("w+b", dir=self._work_folder))
+            own = open_now.enter_context(tempfile.TemporaryFile("w+b", dir=self._work_folder))
+            process.tell(DrawPlot(picture=kind), [*files, filled.fileno()])
+            process.receive(Drawn, waiting=look)
+            take_over(filled, own, most_bytes=MOST_PLOT_BYTES)
+            return own.read()
 
     def _next(self) -> ConfinedProcess:
         process, self._ahead = self._ahead, None

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Annotated
 
 from pydantic import Field
@@ -22,7 +23,21 @@ from policy.errors import GrantError, ReleaseError, SealError, TokenError
 from policy.marked_clip import Mark
 from policy.performer import OWN_FAILURES, LocalPerformer, MakeTalker, Wishes, generator_on
 from policy.process_channel import Channel, ChannelEndedError
-from policy.process_messages import Begin, Begun, Failed, Made, MakeClip, Opened, OpenWeights, Progress, Ready
+from policy.process_messages import (
+    Begin,
+    Begun,
+    Failed,
+    Made,
+    MakeClip,
+    MotionTold,
+    Opened,
+    OpenWeights,
+    Progress,
+    Ready,
+    Rehearse,
+    Rehearsed,
+    TellMotion,
+)
 from policy.request import Controls, Framing
 from watermark import MarkKey, Payload, WatermarkError
 
@@ -82,15 +97,24 @@ def serve_job(channel: Channel, measures: dict[str, int], make_talker: MakeTalke
         with os.fdopen(weights, "rb") as file, LocalPerformer(file, make_talker, key=key) as performer:
             performer.open(b64url_decode(opening.wrapped), opening.grant, look=_nothing)
             channel.send(Opened())
-            _, files = channel.receive_with_files(Begin)
-            portrait, audio, wishes = map(read_whole, files)
-            width, height = performer.begin(read_wishes(wishes, portrait, audio), look=_nothing)
-            channel.send(Begun(width_px=width, height_px=height))
+            asked, files = channel.receive_with_files(Begin, Rehearse)
+            portrait, audio, sent = map(read_whole, files)
+            wishes = read_wishes(sent, portrait, audio)
+            if isinstance(asked, Rehearse):
+                steps = count(1)
+                performer.rehearse(wishes, look=lambda: told(next(steps)))
+                channel.send(Rehearsed())
+            else:
+                width, height = performer.begin(wishes, look=_nothing)
+                channel.send(Begun(width_px=width, height_px=height))
             while True:
-                task, (sink,) = channel.receive_with_files(MakeClip)
-                with os.fdopen(sink, "r+b") as clip:
-                    performer.make(mark_of(task), task.frames, clip, look=_nothing, on_block=told)
-                channel.send(Made(frames=task.frames))
+                task, (filled,) = channel.receive_with_files(MakeClip, TellMotion)
+                with os.fdopen(filled, "r+b") as sink:
+                    if isinstance(task, MakeClip):
+                        performer.make(mark_of(task), task.frames, sink, look=_nothing, on_block=told)
+                    else:
+                        sink.write(performer.motion_numbers())
+                channel.send(Made(frames=task.frames) if isinstance(task, MakeClip) else MotionTold())
 
 
 def _nothing() -> None:

@@ -31,13 +31,14 @@ def until_the_clip(end: socket.socket, measures: dict[str, int]) -> int:
     answers: dict[str, dict[str, object]] = {
         "open": {"kind": "opened"},
         "begin": {"kind": "begun", "width_px": 512, "height_px": 512},
+        "rehearse": {"kind": "rehearsed"},
     }
     while True:
         data, files, _, _ = socket.recv_fds(end, 70_000, 3)
         if not data:
             sys.exit(0)
         kind = json.loads(data)["kind"]
-        if kind == "make":
+        if kind in ("make", "tell motion"):
             return files[0]
         end.send(json.dumps(answers[kind]).encode())
 
@@ -66,6 +67,14 @@ def endless(end: socket.socket, measures: dict[str, int]) -> None:
     with contextlib.suppress(OSError):
         os.truncate(file, 3 << 30)
     say(end, "made", frames=65)
+    wait(end)
+
+
+def no_motion(end: socket.socket, measures: dict[str, int]) -> None:
+    """Bytes that are no motion, for the plot."""
+    file = until_the_clip(end, measures)
+    os.write(file, os.urandom(1001))
+    say(end, "motion told")
     wait(end)
 
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,6 +188,16 @@ def test_a_worker_that_does_anything_else_gets_nothing_signed(gate: SplitGate, w
     gate.refuses(f"{RAW}:{worker}", reason)
 
 
+def test_a_plot_of_what_is_no_motion_is_not_handed_out(gate: SplitGate) -> None:
+    consent = gate.simulator.consent()
+    pipeline = pipeline_of(gate.simulator.authority)
+    assert pipeline._split is not None
+    pipeline._split = replace(pipeline._split, entry=f"{RAW}:no_motion")
+    with pytest.raises(ReleaseError, match="61 numbers a frame, not 1001 bytes"):
+        pipeline.preview(gate.simulator.request(consent), gate.folder / "motion.png")
+    assert_nothing_left(gate.simulator, gate.folder, consent)
+
+
 @pytest.mark.parametrize(("worker", "reason"), [("names_no_key", "named no key"), ("claims_another_user", "as user")])
 def test_a_worker_that_is_not_what_it_should_be_is_asked_for_nothing(gate: SplitGate, worker: str, reason: str) -> None:
     consent = gate.simulator.consent()
@@ -361,17 +371,11 @@ def test_what_is_handed_in_can_not_be_changed() -> None:
             os.truncate(descriptor, 1)
 
 
-def test_streams_and_plots_are_refused_before_anything_happens(gate: SplitGate) -> None:
+def test_a_stream_is_refused_before_anything_happens(gate: SplitGate) -> None:
     pipeline, request = pipeline_of(gate.simulator.authority), gate.simulator.request()
     before = gate.simulator.authority.log.size
-    attempts: list[Callable[[], object]] = [
-        lambda: pipeline.stream(request, gate.folder / "live"),
-        lambda: pipeline.preview(request, gate.folder / "motion.png"),
-        lambda: pipeline.release(request, gate.out, plot=gate.folder / "motion.png"),
-    ]
-    for attempt in attempts:
-        with pytest.raises(StateError, match="has a worker process, which makes whole clips and no"):
-            attempt()
+    with pytest.raises(StateError, match="has a worker process, which makes whole clips and no streams"):
+        pipeline.stream(request, gate.folder / "live")
     assert gate.simulator.authority.log.size == before
     assert list(gate.folder.iterdir()) == []
 

@@ -18,8 +18,8 @@ def split(session: Session, user: str | None, end: bool) -> None:
     """From now on, start a process for each job that makes its clip, and others that look at uploads and read marks.
 
     None of them has a key that signs, a path to the state folder, a network, or more than one job. One is started at
-    once, to see that it can be confined on this machine; if not, nothing is changed. Streams and plots are refused
-    then: `vasari generate --live` and `--plot` need a gate that works in one process.
+    once, to see that it can be confined on this machine; if not, nothing is changed. Streams are refused then:
+    `vasari generate --live` needs a gate that works in one process.
 
     \b
     Example:

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,7 @@ import click
 
 from vasari.cli.consent_terms import read_script
 from vasari.cli.control_options import Emotion, Gaze, Number, control_options
-from vasari.cli.session import FILE, CommandError, RegularFile, Session, progress, styled, table, with_session
+from vasari.cli.session import FILE, CommandError, Exit, RegularFile, Session, progress, styled, table, with_session
 from vasari.cli.token_file import only_purpose, read_token
 from vasari.cli.whole_file import require_writable, write_text
 
@@ -245,7 +247,10 @@ def _release(
 
         if target.live is not None:
             live = LiveInput(sys.stdin.buffer, PcmFormat(*target.pcm) if target.pcm else None) if arriving else None
-            stream = pipeline.stream(request, target.live, live=live, progress=advance, on_stage=bar.set_postfix_str)
+            with _told_of_live_sound():
+                stream = pipeline.stream(
+                    request, target.live, live=live, progress=advance, on_stage=bar.set_postfix_str
+                )
             return {**asdict(stream), "manifest_id": f"{stream.manifest_id:016x}"}
         if target.out is None:
             assert target.plot is not None
@@ -267,6 +272,22 @@ def _release(
         "manifest_id": f"{receipt.manifest_id:016x}",
         "stage_s": {stage: round(seconds, 3) for stage, seconds in receipt.stage_s.items()},
     }
+
+
+@contextmanager
+def _told_of_live_sound() -> Iterator[None]:
+    """What is wrong with the sender's sound is told as bad media, under the option's name."""
+    from media import LIVE_SOUND, MediaError
+    from policy import ReleaseError
+
+    try:
+        yield
+    except ReleaseError as error:
+        cause = error.__cause__
+        if not isinstance(cause, MediaError) or cause.name != LIVE_SOUND:
+            raise
+        told = str(error).replace(LIVE_SOUND, "--audio -")
+        raise CommandError(f"{told} Raw samples need --pcm RATE,CHANNELS.", Exit.BAD_MEDIA) from error
 
 
 def _read_media(path: Path, most_bytes: int) -> bytes:

@@ -67,7 +67,7 @@ def _consent_subject_key(consent: ConsentClaims, subject_keys: tuple[str, ...]) 
 @RULES.rule("consent.not_signed_by_subject", "Ask the depicted person to sign the consent with their own device.")
 def _consent_subject_signature(consent: ConsentClaims, site: SitePolicy) -> str | None:
     party = site.relying_party
-    return _assertion_fault(consent.model_dump_json(), party.id, tuple(party.origins))
+    return _assertion_fault(consent.as_json, party.id, tuple(party.origins))
 
 
 @lru_cache(KEPT_CONSENTS)
@@ -91,7 +91,7 @@ def _notice_digest(consent_json: str) -> str:
 
 @RULES.rule("consent.other_notice", "Ask for a new consent; the depicted person must be shown this gate's words.")
 def _consent_notice(consent: ConsentClaims) -> str | None:
-    if not same(consent.subject.notice, _notice_digest(consent.model_dump_json())):
+    if not same(consent.subject.notice, _notice_digest(consent.as_json)):
         return "The depicted person was shown another text than the one that these terms have here."
     return None
 

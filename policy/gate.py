@@ -17,7 +17,6 @@ import math
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,7 +36,7 @@ from policy.delegation_token import verify_chain
 from policy.errors import PolicyError, StateError, TokenError
 from policy.events import Entry
 from policy.facts import Facts, GateIdentity
-from policy.gate_database import transaction
+from policy.gate_database import Answer, transaction
 from policy.grant import GRANT_LIFE, GrantClaims, sign_grant
 from policy.keys import thumbprint
 from policy.media_facts import MediaFacts, inspect_media
@@ -270,15 +269,14 @@ class Gate:
         )
         return reservation_id
 
-    def _await(self, on_disk: Future[None], decision: Decision) -> None:
+    def _await(self, on_disk: Answer, decision: Decision) -> None:
         """Until reservation and record are on the disk; StateError, and no grant, when they can't be put there."""
-        try:
-            on_disk.result()
-        except OSError as error:
-            if decision.reservation_id:
-                with suppress(sqlite3.Error):  # then it ends with this process or its lease
-                    self._stores.ledger.abandon(decision.reservation_id)
-            raise StateError(f"the gate's database can't be put on the disk: {error}; nothing is granted") from error
+        if (error := on_disk.get()) is None:
+            return
+        if decision.reservation_id:
+            with suppress(sqlite3.Error):  # then it ends with this process or its lease
+                self._stores.ledger.abandon(decision.reservation_id)
+        raise StateError(f"the gate's database can't be put on the disk: {error}; nothing is granted") from error
 
     def _unlogged(self, decision: Decision, error: PolicyError) -> Decision:
         """No log entry, no release. The reservation falls back when the log can be written again."""

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 
 BUSY_TIMEOUT_S = 10.0
+
+Answer = SimpleQueue[OSError | None]
+"""Gives one value: None when it is done, or what went wrong."""
 
 
 def open_database(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
@@ -35,23 +40,40 @@ class WriteAheadSync:
     """Puts what was committed to one database on the disk, in a thread of its own."""
 
     def __init__(self, path: Path) -> None:
-        self._written_ahead = path.with_name(f"{path.name}-wal")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gate-sync")
+        self._asked: SimpleQueue[Answer | None] = SimpleQueue()
+        written_ahead = path.with_name(f"{path.name}-wal")
+        self._thread = Thread(target=_sync_when_asked, args=(written_ahead, self._asked), name="gate-sync", daemon=True)
+        self._end = weakref.finalize(self, self._asked.put, None)
 
-    def start(self) -> Future[None]:
-        """Begin; done when all that was committed before is on the disk, or with the OSError that kept it off."""
-        return self._thread.submit(self._sync)
+    def start(self) -> Answer:
+        """Begin. The answer comes when all that was committed before is on the disk, or what kept it off."""
+        if self._thread.ident is None:
+            self._thread.start()
+        answer: Answer = SimpleQueue()
+        self._asked.put(answer)
+        return answer
 
     def close(self) -> None:
         """End the thread once it is done."""
-        self._thread.shutdown()
+        self._end()
+        if self._thread.ident is not None:
+            self._thread.join()
 
-    def _sync(self) -> None:
-        descriptor = os.open(self._written_ahead, os.O_RDWR)
+
+def _sync_when_asked(path: Path, asked: SimpleQueue[Answer | None]) -> None:
+    while (answer := asked.get()) is not None:
+        wrong: OSError | None = OSError("it was not tried")
         try:
-            os.fdatasync(descriptor)
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+            wrong = None
+        except OSError as error:
+            wrong = error
         finally:
-            os.close(descriptor)
+            answer.put(wrong)
 
 
 @contextmanager

@@ -139,7 +139,10 @@ def _require_size(file: BinaryIO, header: SealedHeader, prelude: bytes, path: Pa
 
 
 def _decrypt(file: BinaryIO, header: SealedHeader, prelude: bytes, content_key: Key, path: Path) -> Tensor:
-    """The plain payload, uint8 [plain_bytes], decrypted in place: one copy, and none on a disk."""
+    """The plain payload, uint8 [plain_bytes], decrypted in place: one copy, and none on a disk.
+
+    The file is read, not mapped: what is mapped could be changed between being authenticated and being decrypted.
+    """
     with _chunk_key(content_key, header, prelude) as key:
         cipher, prefix = AESGCM(key.view), b64url_decode(header.nonce_prefix)
     plain = torch.frombuffer(plain_memory(header.plain_bytes), dtype=torch.uint8)

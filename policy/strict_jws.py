@@ -55,12 +55,11 @@ def sign(
     claims: Mapping[str, object], *, typ: str, key: Ed25519PrivateKey, kid: str = "", embed_key: bool = False
 ) -> str:
     """Sign `claims`. `embed_key` puts the public key into the header (`dpop+jwt` only), else its `kid`."""
-    header: dict[str, Any] = {"alg": ALGORITHM, "typ": typ}
     if embed_key:
-        header["jwk"] = public_jwk(key.public_key())
+        header = b64url(canonical_json({"alg": ALGORITHM, "typ": typ, "jwk": public_jwk(key.public_key())}))
     else:
-        header["kid"] = kid or thumbprint(key)
-    signed = f"{b64url(canonical_json(header))}.{b64url(canonical_json(claims))}"
+        header = _header(typ, kid or thumbprint(key))
+    signed = f"{header}.{b64url(canonical_json(claims))}"
     token = f"{signed}.{b64url(key.sign(signed.encode('ascii')))}"  # by the key itself, wherever it lies
     if len(token) > MAX_TOKEN_BYTES:
         raise TokenError("too_large", f"the token would have {len(token)} bytes, at most {MAX_TOKEN_BYTES} go")
@@ -137,6 +136,11 @@ TIME_CHECKS: Mapping[str, TimeCheck] = {
 def same(a: str, b: str) -> bool:
     """Constant-time comparison of two short strings."""
     return hmac.compare_digest(utf8(a), utf8(b))
+
+
+@lru_cache(maxsize=256)
+def _header(typ: str, kid: str) -> str:
+    return b64url(canonical_json({"alg": ALGORITHM, "typ": typ, "kid": kid}))
 
 
 @lru_cache(maxsize=256)

@@ -121,7 +121,7 @@ def test_nothing_is_answered_before_it_is_on_the_disk(
     def broken(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(database.os, "fdatasync", broken)
+    monkeypatch.setattr(os, "fdatasync", broken)
     with pytest.raises(StateError, match="put on the disk"):
         simulator.decide(simulator.request(consent, purpose=purpose))
     monkeypatch.undo()
@@ -138,7 +138,7 @@ def test_what_is_synced_later_is_on_the_disk_when_the_sync_is_done(tmp_path: Pat
     for value in range(3):
         with database.transaction(connection, synced=False):
             connection.execute("INSERT INTO rows VALUES (?)", (value,))
-        sync.start().result()
+        assert sync.start().get() is None
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("gate.sqlite", "gate.sqlite-wal"):

@@ -224,6 +224,12 @@ def test_a_name_with_control_characters_is_accredited_to_nobody(lab: Lab, tmp_pa
     assert not out.exists()
 
 
+def test_a_clip_is_an_mp4_and_is_named_so(lab: Lab, tmp_path: Path) -> None:
+    result = lab.generate(tmp_path / "clip.avi", lab.issue("named.jwt"))
+    assert result.exit_code == Exit.USAGE
+    assert "clip.avi: expected a name ending in .mp4" in result.stderr
+
+
 def test_a_consent_without_uses_has_an_empty_list(lab: Lab) -> None:
     assert lab.json("consent", "uses", lab.issue("unused.jwt"))["uses"] == []
 

@@ -58,6 +58,8 @@ class Target:
         arriving = str(audio) == STDIN
         if (self.out is not None and self.live is not None) or not (self.out or self.live or self.plot):
             raise CommandError("say where it shall go: --out FILE, or --live DIR, or --plot FILE for a plot alone")
+        if self.out is not None and self.out.suffix.lower() != ".mp4":
+            raise CommandError(f"{self.out}: expected a name ending in .mp4, which is what the clip is")
         if self.live is not None and self.plot is not None:
             raise CommandError("--plot: the motion of a stream is not known before it was spoken; leave it out")
         if arriving and self.live is None:
@@ -116,9 +118,9 @@ class PcmParam(click.ParamType[tuple[int, int]]):
 @click.option("--frame", type=click.Choice(FRAMES), default="square", show_default=True, help=FRAME_HELP)
 @click.option("--shoulders", type=click.Choice(SHOULDERS), default="still", show_default=True, help="With the head.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal clips.")
-@click.option("--fps", type=int, default=25, show_default=True, help="Frames per second.")
+@click.option("--fps", type=int, default=25, show_default=True, help="Frames per second; others than 25 are refused.")
 @click.option("--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Write the receipt here, as JSON.")
-@click.option("--overwrite", is_flag=True, help="Replace clip and receipt if they are there.")
+@click.option("--overwrite", is_flag=True, help="Replace clip, plot and receipt if they are there.")
 @with_session
 def generate(
     session: Session,

@@ -168,6 +168,11 @@ def test_a_search_that_had_to_stop_is_not_told_as_no_mark() -> None:
     assert mark_text(Detection("video", None, None, -12.0, 4.0, 10.0)) == "none found"
 
 
+def test_of_silence_nothing_audible_was_looked_at(marks: Lab, tmp_path: Path) -> None:
+    silent = write(tmp_path / "silent.mp4", talking_head(30, side=64, seed=1), torch.zeros(RATE * 2))
+    assert "0.0 s of audible sound looked at" in marks.run("mark", "detect", silent).stdout
+
+
 def test_nothing_is_said_of_seconds_in_a_still(marks: Lab) -> None:
     for name in ("frame.png", "plain.webp"):
         assert " 0.0 s" not in marks.run("mark", "detect", marks.folder / "files" / name).stdout

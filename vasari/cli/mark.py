@@ -212,7 +212,8 @@ def _said(reading: "MarkReading", active: int | None, *, still: bool) -> str:
     if detection.payload is not None:
         words = _release(detection, reading.stretches, active)
     else:
-        words = "" if still else f"{detection.seconds_used:.1f} s looked at"
+        what = "audible sound" if detection.medium == "audio" else "picture"
+        words = "" if still else f"{detection.seconds_used:.1f} s of {what} looked at"
     return "; ".join(filter(None, (words, reading.explanation)))
 
 

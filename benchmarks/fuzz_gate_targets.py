@@ -16,19 +16,33 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.fuzz_target import Target, mutate
-from policy import PolicyError, SitePolicy, read_sealed_header, run_cases, sha256_hex, thumbprint
+from policy import (
+    Controls,
+    Framing,
+    PolicyError,
+    SitePolicy,
+    process_messages,
+    read_sealed_header,
+    run_cases,
+    sha256_hex,
+    thumbprint,
+)
 from policy.accreditation_token import verify_accreditation
 from policy.broker_service import _read_request
 from policy.canonical import b64url, b64url_decode, canonical_json, strict_json_object
 from policy.claims import parse_claims
 from policy.consent_token import verify_consent
 from policy.decision_record import facts_of
+from policy.face_commitment import COEFFICIENTS
 from policy.grant import verify_grant
 from policy.key_ring import RingFile
+from policy.performer import Wishes
+from policy.process_messages import Message, parse_message
 from policy.proof_of_possession import verify_proof
 from policy.seal import open_sealed
 from policy.site_policy import read_site_policy
 from policy.status_list import verify_status_list
+from policy.worker import PerformanceWishes, read_wishes
 from provenance import KeySourceError, open_signing_key
 from provenance.pkcs11_key import HsmUri
 from tests.policy.conftest import GateSimulator
@@ -91,6 +105,8 @@ def gate_targets(folder: Path) -> list[Target]:
             REFUSALS,
             [_broker_request(decision.grant, decision.entry, decision.log_proof)],
         ),
+        Target("process_message", lambda c: parse_message(c, MESSAGES), REFUSALS, _messages()),
+        Target("worker_wishes", lambda c: read_wishes(c, b"", b""), REFUSALS, [_wishes()]),
         Target("key_ring", lambda c: parse_claims(RingFile, strict_json_object(c)), REFUSALS, [_ring()]),
         Target("key_uri", lambda c: _uri(folder, c.decode("latin-1")), (KeySourceError,), _uris()),
     ]
@@ -136,6 +152,46 @@ def _site(folder: Path, content: bytes) -> None:
 
 def _broker_request(grant: str, entry: bytes, proof: str) -> bytes:
     return canonical_json({"grant": grant, "entry": b64url(entry), "log_proof": proof})
+
+
+MESSAGES: tuple[type[Message], ...] = (
+    process_messages.Ready, process_messages.Failed, process_messages.Progress, process_messages.Opened,
+    process_messages.Begun, process_messages.Made, process_messages.SeenPortrait, process_messages.SeenAudio,
+    process_messages.Unreadable, process_messages.ReadMarks, process_messages.OpenWeights, process_messages.MakeClip,
+    process_messages.DrawPlot,
+)  # fmt: skip
+
+
+def _messages() -> list[bytes]:
+    """What a worker and a reader say in one job, and what they are told."""
+    mark = process_messages.FoundMark(
+        manifest_id="0" * 16, key_id=7, log10_false_positive=-14.4, pilot_z=30.5, seconds_used=2.0
+    )
+    portrait = process_messages.SeenPortrait(
+        width_px=768, height_px=768, pixels_sha256="a" * 64, face_heights_px=[373.5],
+        face_places=["at x 381, y 345, 374 px high"], embeddings=[[0.25] * COEFFICIENTS],
+    )  # fmt: skip
+    marks = process_messages.ReadMarks(
+        video=mark, audio=mark, width_px=512, height_px=512, fps_numerator=25, fps_denominator=1, duration_s=2.6,
+        tracks=2, marked_s=2.5,
+    )  # fmt: skip
+    task = process_messages.MakeClip(
+        mark_key=b64url(bytes(70)), manifest_id="0" * 16, video_strength=1.0, audio_strength=1.5, frames=65
+    )
+    said: list[Message] = [
+        process_messages.Ready(user=1000, landlock=7, filtered=1, public_key=b64url(bytes(32))),
+        process_messages.Failed(error="media", message="MediaError: no picture"),
+        process_messages.Begun(width_px=512, height_px=512),
+        process_messages.Progress(done=4),
+        process_messages.SeenAudio(duration_s=9.0, loudest_dbfs=None),
+        process_messages.OpenWeights(grant="0" * 32, wrapped=b64url(bytes(80))),
+    ]
+    return [process_messages.write_message(message) for message in (*said, portrait, marks, task)]
+
+
+def _wishes() -> bytes:
+    controls = Controls(gaze_yaw_deg=((0.0, -5.0), (2.0, 5.0)), emotion=((0.0, "happy", 0.5),))
+    return PerformanceWishes.of(Wishes(b"", b"", controls, Framing(face=1), 7))
 
 
 def _ring() -> bytes:

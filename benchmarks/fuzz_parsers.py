@@ -57,6 +57,8 @@ PARSERS = (
     "decision_record",
     "policy_cases",
     "broker_request",
+    "process_message",
+    "worker_wishes",
     "key_ring",
     "key_uri",
     "video",

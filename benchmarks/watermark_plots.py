@@ -1,6 +1,6 @@
 """Draws the mark's figures: recovery along CRF, crop and angle, the statistics against theory, cost by resolution.
 
-    python -m benchmarks.watermark_plots --work WORK [--clips 4] [--out docs/figures]
+    python -m benchmarks.watermark_plots --work WORK [--clips 4] [--out docs]
 
 Recovery is measured here, on a few clips and finer steps than the table's attacks; it goes to WORK/curves.json and a
 stopped run goes on. The null statistic comes from WORK/word_null.json (benchmarks.watermark_false_positives), the
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.interval import share_interval
 from benchmarks.results_page import ROOT, Rows, number, replace_text, write_results
-from benchmarks.watermark import KEY, load, look, mark_version, marked, payload_of, recorded, stream_of
+from benchmarks.watermark import KEY, Outcome, load, look, mark_version, marked, payload_of, recorded, stream_of
 from benchmarks.watermark_attacks import ATTACKS, CURVES
 from benchmarks.watermark_material import clips_below
 
@@ -82,11 +82,21 @@ def draw_curves(curves: Curves, out: Path) -> None:
     _save(figure, out)
 
 
+def roc(with_mark: Sequence[float], without: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Shares of unmarked and of marked runs at or above each threshold, from (0, 0) to (1, 1)."""
+    thresholds = sorted({*with_mark, *without}, reverse=True)
+    shares = [
+        [sum(value >= least for value in values) / len(values) for least in thresholds]
+        for values in (without, with_mark)
+    ]
+    return [0.0, *shares[0]], [0.0, *shares[1]]
+
+
 def draw_statistics(work: Path, out: Path) -> None:
-    """The null of the words against theory, and the pilot's strength with and without a mark."""
+    """The null of the words against theory, the pilot's strength with and without a mark, and the ROC of both."""
     null_file = work / "word_null.json"
     outcomes = [one for one in recorded(work / "outcomes.jsonl") if one.mark in {mark_version(a) for a in ATTACKS}]
-    figure, (tail, score) = _figure(2)
+    figure, (tail, score, trade) = _figure(3)
     if null_file.exists():
         null: Mapping[str, Sequence[float]] = json.loads(null_file.read_text(encoding="utf-8"))
         total = null["above"][0]
@@ -96,14 +106,35 @@ def draw_statistics(work: Path, out: Path) -> None:
         tail.plot(null["edges"], expected, linewidth=1, label="theory: chi-square, 512 degrees")
         tail.set(yscale="log", ylim=(0.3 / total, 1.5), xlabel="weight of the word, deviations", ylabel="share above")
         tail.legend(fontsize=7, frameon=False)
-    groups = (("with a mark", True), ("without", False))
-    for label, with_mark in groups:
-        values = [min(one.pilot_z, 60.0) for one in outcomes if one.marked == with_mark and one.pilot_z > 0]
-        if values:
-            score.hist(values, bins=60, range=(0, 60), density=True, alpha=0.6, label=f"{label}, {len(values)} runs")
+    strengths = {with_mark: [one.pilot_z for one in outcomes if one.marked == with_mark] for with_mark in (True, False)}
+    for label, values in (("with a mark", strengths[True]), ("without", strengths[False])):
+        seen_z = [min(value, 60.0) for value in values if value > 0]
+        if seen_z:
+            score.hist(seen_z, bins=60, range=(0, 60), density=True, alpha=0.6, label=f"{label}, {len(seen_z)} runs")
+    if all(strengths.values()):
+        _draw_roc(trade, outcomes, strengths)
     score.set(xlabel="strongest pilot, deviations (60: or more)", ylabel="density", yscale="log")
     score.legend(fontsize=7, frameon=False)
     _save(figure, out)
+
+
+def _draw_roc(panel: Any, outcomes: Sequence[Outcome], strengths: Mapping[bool, Sequence[float]]) -> None:
+    """What a threshold on the pilot would give, and what the tag gives; all attacks together, gentle and harsh."""
+    marked_runs, controls = ([one for one in outcomes if one.marked == with_mark] for with_mark in (True, False))
+    panel.step(*roc(strengths[True], strengths[False]), where="post", linewidth=1, label="a threshold on the pilot")
+    read = sum(one.right for one in marked_runs) / len(marked_runs)
+    wrong = sum(one.found for one in controls) / len(controls)
+    panel.plot(
+        [wrong],
+        [read],
+        "o",
+        markersize=4,
+        label=f"the tag: {wrong:g} of {len(controls)} controls, {read:.3f} of {len(marked_runs)} marks",
+    )
+    panel.set(
+        xlabel="unmarked runs taken for marked, share", ylabel="marks found, share", xlim=(-0.02, 1), ylim=(0, 1.03)
+    )
+    panel.legend(fontsize=7, frameon=False, loc="lower right")
 
 
 def draw_cost(rows: Rows, out: Path) -> None:
@@ -140,7 +171,7 @@ def _save(figure: Any, out: Path) -> None:
 @click.command(help=__doc__)
 @click.option("--work", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--clips", "count", default=4, show_default=True, help="Clips of the curves.")
-@click.option("--out", default=ROOT / "docs" / "figures", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--out", default=ROOT / "docs", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--dry", is_flag=True, help="Draw, and write no result file.")
 def main(work: Path, count: int, out: Path, dry: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)

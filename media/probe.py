@@ -18,7 +18,8 @@ class MediaInfo:
     """The tracks of one file. Width and height are after rotation and 0 without a video track.
 
     `fps` is the average frame rate, `frame_count` and `duration_s` are what the container states (None or
-    0.0 where it doesn't), `rotation_deg` is the clockwise turn from the stored to the shown picture.
+    0.0 where it doesn't), `rotation_deg` is the clockwise turn from the stored to the shown picture, `tracks` counts
+    all of any kind.
     """
 
     path: str
@@ -33,6 +34,7 @@ class MediaInfo:
     rotation_deg: int
     audio_sample_rate: int | None
     audio_channels: int | None
+    tracks: int
 
 
 def probe(source: Source) -> MediaInfo:
@@ -73,4 +75,5 @@ def probe(source: Source) -> MediaInfo:
             rotation_deg=rotation_deg,
             audio_sample_rate=sound.codec_context.sample_rate if sound else None,
             audio_channels=sound.codec_context.channels if sound else None,
+            tracks=len(container.streams),
         )

@@ -5,6 +5,7 @@ from policy.authority import Authority
 from policy.broker_folder import broker_end, open_broker, pin_broker_end, renew_broker_end
 from policy.broker_service import serve_broker
 from policy.canonical import sha256_hex
+from policy.clip_release import Receipt
 from policy.consent_ceremony import ConsentProposal
 from policy.consent_record import ConsentTerms
 from policy.consent_token import PURPOSES, ConsentClaims
@@ -15,6 +16,7 @@ from policy.errors import (
     KeyFileError,
     OutputError,
     PolicyError,
+    ProcessError,
     Refused,
     ReleaseError,
     SealError,
@@ -31,7 +33,7 @@ from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
 from policy.open_state import EventReceipt
 from policy.registry import IssuedToken
 from policy.registry_split import split_registry
-from policy.release import Receipt, ReleasePipeline
+from policy.release import ReleasePipeline
 from policy.replay import CaseResult, Replay, read_cases, run_cases
 from policy.request import CONTROL_RANGES, EMOTIONS, Controls, Framing, GenerationRequest, script_digest, sign_request
 from policy.seal import read_sealed_header, seal_weights
@@ -74,6 +76,7 @@ __all__ = [
     "OutputError",
     "PcmFormat",
     "PolicyError",
+    "ProcessError",
     "Receipt",
     "Refused",
     "ReleaseError",

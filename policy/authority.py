@@ -33,10 +33,12 @@ from policy.key_desk import KeyDesk
 from policy.key_ring import KEPT_AFTER_ROTATION, Role
 from policy.media_facts import MediaFacts, inspect_media
 from policy.open_state import EventReceipt
+from policy.process_messages import Ready
 from policy.registry import status_list_uri
 from policy.replay import Replay, replay
 from policy.seal import read_sealed_header
 from policy.site_policy import SitePolicy
+from policy.split_worker import SplitWorker, end_split, read_worker_settings, split_worker
 from policy.state_folder import (
     SHIPPED_RELEASE_KEY,
     SHIPPED_WEIGHTS,
@@ -78,11 +80,15 @@ class Authority(ConsentDesk, KeyDesk):
         super().close()
         if "broker" in self.__dict__:
             self.broker.close()
+        if (split := self.__dict__.get("split_worker")) is not None:
+            split.reader.close()
         if isinstance(feed := self.__dict__.get("status_source"), StatusFeed):
             feed.close()
 
-    def gate(self, *, inspect: Callable[[bytes, bytes], MediaFacts] = inspect_media) -> Gate:
-        """The gate of this folder."""
+    def gate(self, *, inspect: Callable[[bytes, bytes], MediaFacts] | None = None) -> Gate:
+        """The gate of this folder, which looks at portrait and recording itself unless a process apart does."""
+        if inspect is None:
+            inspect = inspect_media if self.split_worker is None else self.split_worker.reader.inspect
         registry, accreditation = self._trusted_issuers()
         return Gate(
             identity=self.identity,
@@ -97,6 +103,11 @@ class Authority(ConsentDesk, KeyDesk):
             clock=self.clock,
             inspect=inspect,
         )
+
+    @cached_property
+    def split_worker(self) -> SplitWorker | None:
+        """By which processes media work is done (`vasari worker split`); None: by this one."""
+        return read_worker_settings(self.folder)
 
     @cached_property
     def status_source(self) -> StatusSource:
@@ -169,6 +180,18 @@ class Authority(ConsentDesk, KeyDesk):
         del self.broker
         split_broker(self.folder, folder, settings, address, now=self.clock())
         return self._key_event("broker.split", "kek")
+
+    def split_off_worker(self, user: str | None) -> tuple[EventReceipt, Ready]:
+        """Have media work done by confined processes, under another user if one is named; logged."""
+        ready = split_worker(self.folder, user)
+        self.__dict__.pop("split_worker", None)
+        return self._log("worker.split", {"user": user}), ready
+
+    def end_worker_split(self) -> EventReceipt:
+        """Have media work done in this process again; logged."""
+        end_split(self.folder)
+        self.__dict__.pop("split_worker", None)
+        return self._log("worker.joined", {})
 
     @property
     def log_public_key(self) -> Ed25519PublicKey:

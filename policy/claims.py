@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -26,6 +27,23 @@ class Strict(BaseModel):
     """Immutable; unknown members and values of a neighbouring type are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @cached_property
+    def as_json(self) -> str:
+        """All members as JSON text, made once."""
+        return self.model_dump_json()
+
+    @cached_property
+    def as_members(self) -> Mapping[str, Any]:
+        """All members as JSON values, made once: not to be changed."""
+        return self.model_dump(mode="json")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, which makes its own text and members."""
+        copied = super().model_copy(update=update, deep=deep)
+        for made in ("as_json", "as_members"):
+            copied.__dict__.pop(made, None)
+        return copied
 
 
 class Confirmation(Strict):

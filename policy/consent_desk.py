@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from policy.claims import parse_pseudonym
 from policy.consent_ceremony import ConsentProposal
 from policy.consent_record import ConsentTerms, with_events
 from policy.consent_token import PURPOSES
-from policy.errors import UnknownTokenError
+from policy.errors import StateError, UnknownTokenError
 from policy.keys import thumbprint
 from policy.open_state import EventReceipt, OpenState
 from policy.registry import IssuedToken, Kind
@@ -117,13 +117,43 @@ class ConsentDesk(OpenState):
         return with_events(self.registry.record(jti), self.registry.events(jti))
 
     def erase_due(self) -> tuple[str, ...]:
-        """Erase every record past its retention, here and behind the log's commitments; the consents' ids."""
-        due = self.registry.records_due(self.clock())
+        """Erase every record past its retention, here and behind the log's commitments; the consents' ids.
+
+        Where the registry is elsewhere: what this gate recorded of consents whose retention, counted by its own
+        `site.json` from the end that its decisions saw, is over.
+        """
+        if self._registry is None:
+            kept = timedelta(days=self.site.retention_days)
+            ends = self.stores.events.consents_until()
+            return self._erase(jti for jti, until in ends.items() if until + kept <= self.clock())
+        due = self._registry.records_due(self.clock())
         for jti in due:
-            self.registry.erase_record(jti)
+            self._registry.erase_record(jti)
+        return self._erase(due)
+
+    def erase_at_gate(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Erase what this gate recorded of consents whose records its registry elsewhere has erased; their ids.
+
+        Raises StateError for one that is still good, UnknownTokenError for one of which there is no record (any more),
+        and then erases none.
+        """
+        if self._registry is not None:
+            raise StateError(f"{self.folder}: its registry is here; records past their retention need no naming")
+        ends = self.stores.events.consents_until()
+        for jti in ids:
+            if not self.stores.events.about(jti):
+                raise UnknownTokenError(f"this gate has no record of a consent {jti!r:.80}")
+            if (until := ends.get(jti)) is not None and until > self.clock():
+                raise StateError(f"consent {jti} is good until {until:%Y-%m-%d}; its record is needed until then")
+        return self._erase(ids)
+
+    def _erase(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Forget the private side of what was logged about these consents; that it was done is logged."""
+        erased = tuple(ids)
+        for jti in erased:
             self.stores.events.erase(jti)
             self._record("consent.erased", jti, keep=False)
-        return due
+        return erased
 
     def withdraw(self, jti: str, *, kind: Kind = "consent", actor: str = "depicted person") -> EventReceipt:
         """Withdraw for good, before it is logged. A consent's running jobs stop, an accreditation's finish."""

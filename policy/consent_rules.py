@@ -67,7 +67,7 @@ def _consent_subject_key(consent: ConsentClaims, subject_keys: tuple[str, ...]) 
 @RULES.rule("consent.not_signed_by_subject", "Ask the depicted person to sign the consent with their own device.")
 def _consent_subject_signature(consent: ConsentClaims, site: SitePolicy) -> str | None:
     party = site.relying_party
-    return _assertion_fault(consent.model_dump_json(), party.id, tuple(party.origins))
+    return _assertion_fault(consent.as_json, party.id, tuple(party.origins))
 
 
 @lru_cache(KEPT_CONSENTS)
@@ -91,7 +91,7 @@ def _notice_digest(consent_json: str) -> str:
 
 @RULES.rule("consent.other_notice", "Ask for a new consent; the depicted person must be shown this gate's words.")
 def _consent_notice(consent: ConsentClaims) -> str | None:
-    if not same(consent.subject.notice, _notice_digest(consent.model_dump_json())):
+    if not same(consent.subject.notice, _notice_digest(consent.as_json)):
         return "The depicted person was shown another text than the one that these terms have here."
     return None
 
@@ -169,7 +169,7 @@ def _consent_seconds(chain: Chain, audio: AudioFacts) -> str | None:
     return f"The recording has {audio.duration_s:.2f} s, {limit} are allowed." if audio.duration_s > limit else None
 
 
-@RULES.rule("consent.too_many_frames_per_second", "Ask for a consent to at least 25 frames per second.")
+@RULES.rule("consent.too_many_frames_per_second", "Ask for 25 frames per second, under a consent to that many or more.")
 def _consent_fps(chain: Chain, request: RequestFacts) -> str | None:
     limit = chain.allows.video.max_fps
     return f"Asked for {request.fps} frames per second, {limit} are allowed." if request.fps > limit else None

@@ -8,12 +8,12 @@ strictest one is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from policy.consent_token import PURPOSES
-from policy.decision import Change
+from policy.decision import Change, Denial
 from policy.facts import Facts
 from policy.media_facts import MAX_AUDIO_S, MIN_AUDIO_S
 from policy.proof_of_possession import Proof, proof_target
@@ -36,9 +36,9 @@ class WayOut:
 Mend = tuple[Change, Callable[[Facts], Facts] | None]
 
 
-def way_out(facts: Facts) -> WayOut:
-    """The smallest change that would allow; empty when it is allowed already."""
-    denials = evaluate(facts)
+def way_out(facts: Facts, denials: Sequence[Denial] | None = None) -> WayOut:
+    """The smallest change that would allow; empty when it is allowed already. `denials`: where they are known."""
+    denials = evaluate(facts) if denials is None else denials
     mends = [_mend(denial.rule_id, denial.remedy, facts) for denial in denials]
     changed = facts
     for _, apply in mends:
@@ -53,6 +53,8 @@ def _mend(rule_id: str, remedy: str, facts: Facts) -> Mend:
         return _shorter(facts)
     if rule_id in PURPOSE_RULES:
         return _purpose(facts)
+    if rule_id == FRAME_RATE_RULE and facts.chain is not None and facts.chain.allows.video.max_fps >= OUTPUT_FPS:
+        rule_id = "request.frame_rate"  # what is made here is consented to: that is what to ask for
     if (found := BY_RESEARCHER.get(rule_id)) is not None:
         what, apply = found
         return Change(RESEARCHER, what), apply
@@ -65,6 +67,7 @@ def _mend(rule_id: str, remedy: str, facts: Facts) -> Mend:
 SOUND_RULES = frozenset(
     {"consent.audio_too_long", "consent.seconds_exhausted", "audio.too_long", "site.audio_too_long"}
 )
+FRAME_RATE_RULE = "consent.too_many_frames_per_second"
 PURPOSE_RULES = frozenset(
     {"consent.other_purpose", "accreditation.other_purpose", "request.unknown_purpose", "site.other_purpose"}
 )

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel
-
 from policy.accreditation_token import AccreditationClaims
-from policy.claims import Claims, parse_claims
+from policy.claims import Claims, Strict, parse_claims
 from policy.consent_token import ConsentClaims
 from policy.decision import Denial
 from policy.delegation_token import Chain, DelegationClaims
@@ -34,7 +32,7 @@ def record_of(facts: Facts) -> dict[str, object]:
         "now": None if now is None else int(now.timestamp()),
         "gate": None if facts.gate is None else vars(facts.gate),
         "site": _dump(facts.site),
-        "request": facts.request.as_members() if facts.request else None,
+        "request": facts.request.as_members if facts.request else None,
         "consent": _dump(facts.consent),
         "hops": None if facts.chain is None else [_dump(hop) for hop in facts.chain.hops],
         "consent_status": None if facts.consent_status is None else int(facts.consent_status),
@@ -86,8 +84,8 @@ def _facts_of(record: Mapping[str, Any]) -> Facts:
     )
 
 
-def _dump(model: BaseModel | None) -> dict[str, Any] | None:
-    return None if model is None else model.model_dump(mode="json")
+def _dump(model: Strict | None) -> Mapping[str, Any] | None:
+    return None if model is None else model.as_members
 
 
 def _load(model: type[Claims], members: Mapping[str, Any] | None) -> Claims | None:

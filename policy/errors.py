@@ -55,3 +55,7 @@ class OutputError(PolicyError):
 
 class ReleaseError(PolicyError):
     """The clip was made but cannot be released: a mark unreadable, a signature not verifying, a lost use."""
+
+
+class ProcessError(ReleaseError):
+    """A confined process did what it may not, failed, ended, or said nothing in time; nothing of it was used."""

@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from policy.canonical import canonical_json, commitment, sha256_hex
@@ -149,6 +149,14 @@ class EventRecorder:
     def about(self, subject: str) -> tuple[PrivateRecord, ...]:
         """Everything recorded about one consent or accreditation, oldest first."""
         return self._records("subject = ? ORDER BY at, rowid", subject)
+
+    def consents_until(self) -> Mapping[str, datetime]:
+        """The consents that decisions were about, by id, and until when each was good as the latest one saw it."""
+        rows = self._connection.execute(
+            "SELECT subject, MAX(json_extract(CAST(detail AS TEXT), '$.consent.exp')) FROM events "
+            "WHERE event = 'decision' AND subject IS NOT NULL GROUP BY subject"
+        )
+        return {subject: datetime.fromtimestamp(ends, UTC) for subject, ends in rows}
 
     def erase(self, subject: str) -> int:
         """Forget salts and details of one consent: its log entries say nothing for ever after; how many."""

@@ -16,7 +16,9 @@ import hashlib
 import hmac
 import math
 import secrets
+import struct
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -68,7 +70,7 @@ def commit_face(embedding: FaceEmbedding, *, salt: bytes | None = None) -> FaceC
 def opens(commitment: FaceCommitment, embedding: Sequence[float]) -> bool:
     """Whether this face is the one that was committed to: every coefficient within half a cell of it."""
     try:
-        salt, offsets = b64url_decode(commitment.salt), b64url_decode(commitment.helper)
+        salt, offsets, middles = _decoded(commitment.salt, commitment.helper)
     except ValueError:
         return False
     if (
@@ -77,10 +79,16 @@ def opens(commitment: FaceCommitment, embedding: Sequence[float]) -> bool:
         or not all(abs(value) < LARGEST for value in embedding)
     ):
         return False
-    cells = [round(value / STEP - (offset + 0.5) / OFFSETS) for value, offset in zip(embedding, offsets, strict=True)]
+    cells = [round(value / STEP - middle) for value, middle in zip(embedding, middles, strict=True)]
     return hmac.compare_digest(_digest(salt, offsets, cells), commitment.sha256)
 
 
+@lru_cache(maxsize=256)
+def _decoded(salt: str, helper: str) -> tuple[bytes, bytes, tuple[float, ...]]:
+    """Salt, offsets, and how far each cell's middle lies from the coefficient, in cells; raises ValueError."""
+    offsets = b64url_decode(helper)
+    return b64url_decode(salt), offsets, tuple((offset + 0.5) / OFFSETS for offset in offsets)
+
+
 def _digest(salt: bytes, offsets: bytes, cells: Sequence[int]) -> str:
-    numbers = b"".join(cell.to_bytes(4, "big", signed=True) for cell in cells)
-    return hashlib.sha256(LABEL + salt + offsets + numbers).hexdigest()
+    return hashlib.sha256(LABEL + salt + offsets + struct.pack(f">{len(cells)}i", *cells)).hexdigest()

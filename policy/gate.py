@@ -4,6 +4,11 @@ Order of effects: (1) tokens and media are read, nothing is written; (2) in one 
 ledger is read, all rules are judged, and on an allow the use is reserved; (3) the decision, allow or
 refuse, goes to the transparency log; (4) on an allow the grant is signed. When the log takes no entry
 the decision is a refusal and the reservation is given back.
+
+What (2) committed is put on the disk beside (3), which writes another file, and both are there before (4)
+and before any answer. So a process that is killed leaves what it always left: a reservation without a
+grant, which the next start gives back. A power cut inside (3) may leave a log entry whose reservation and
+private record are lost; no grant of it was ever signed, so no use is lost or doubled and no key released.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ from policy.delegation_token import verify_chain
 from policy.errors import PolicyError, StateError, TokenError
 from policy.events import Entry
 from policy.facts import Facts, GateIdentity
-from policy.gate_database import transaction
+from policy.gate_database import Answer, transaction
 from policy.grant import GRANT_LIFE, GrantClaims, sign_grant
 from policy.keys import thumbprint
 from policy.media_facts import MediaFacts, inspect_media
@@ -111,13 +116,16 @@ class Gate:
             decision, entry, facts = self._judge(facts, now)
         except sqlite3.Error as error:
             raise StateError(f"the gate's database cannot be used: {error}; nothing was decided") from error
+        on_disk = self._stores.sync.start()
         try:
             events = self._stores.events
             index, proof = events.append_proven(entry) if decision.allowed else (events.append(entry), "")
         except PolicyError as error:
-            return self._unlogged(decision, error, now)
-        decision = replace(decision, log_index=index, log_proof=proof)
-        return self._granted(decision, facts, worker_key, now) if decision.allowed else decision
+            index, proof, decision = None, "", self._unlogged(decision, error)
+        self._await(on_disk, decision)
+        if not decision.allowed or index is None:
+            return replace(decision, log_index=index)
+        return self._granted(decision, index, proof, facts, worker_key, now)
 
     def status_of(self, claims: ConsentClaims | AccreditationClaims) -> TokenStatus:
         """Status of a token now; raises TokenError or PolicyError when it cannot be known for sure."""
@@ -199,7 +207,7 @@ class Gate:
         """Read the ledger, judge, reserve, and keep the private record, all in one transaction."""
         stores, decision_id = self._stores, secrets.token_hex(16)
         reservation_id = ""
-        with transaction(stores.connection):
+        with transaction(stores.connection, synced=False):
             facts = self._with_ledger(facts)
             denials = evaluate(facts)
             if facts.proof:
@@ -214,7 +222,7 @@ class Gate:
                 subject=facts.consent.jti if facts.consent else None,
                 public=public_members(denials),
             )
-        found = way_out(facts) if denials else None
+        found = way_out(facts, denials) if denials else None
         decision = Decision(
             decision_id=decision_id,
             allowed=not denials,
@@ -261,7 +269,16 @@ class Gate:
         )
         return reservation_id
 
-    def _unlogged(self, decision: Decision, error: PolicyError, now: datetime) -> Decision:
+    def _await(self, on_disk: Answer, decision: Decision) -> None:
+        """Until reservation and record are on the disk; StateError, and no grant, when they can't be put there."""
+        if (error := on_disk.get()) is None:
+            return
+        if decision.reservation_id:
+            with suppress(sqlite3.Error):  # then it ends with this process or its lease
+                self._stores.ledger.abandon(decision.reservation_id)
+        raise StateError(f"the gate's database can't be put on the disk: {error}; nothing is granted") from error
+
+    def _unlogged(self, decision: Decision, error: PolicyError) -> Decision:
         """No log entry, no release. The reservation falls back when the log can be written again."""
         denial = Denial("log.unavailable", f"The decision could not be logged: {error}.", LOG_REMEDY)
         if decision.allowed:
@@ -270,15 +287,15 @@ class Gate:
             decision,
             allowed=False,
             denials=(*decision.denials, denial),
-            log_index=None,
-            log_proof="",
             reservation_id="",
         )
 
-    def _granted(self, decision: Decision, facts: Facts, worker_key: bytes, now: datetime) -> Decision:
+    def _granted(
+        self, decision: Decision, log_index: int, log_proof: str, facts: Facts, worker_key: bytes, now: datetime
+    ) -> Decision:
+        """The allow that is logged at `log_index`, with its grant."""
         assert facts.chain
         assert facts.request
-        assert decision.log_index is not None
         manifest_id = secrets.randbits(64)
         clock = int(now.timestamp())
         claims = GrantClaims(
@@ -289,7 +306,7 @@ class Gate:
             exp=clock + int(GRANT_LIFE.total_seconds()),
             jti=secrets.token_hex(16),
             decision=decision.sha256,
-            log_index=decision.log_index,
+            log_index=log_index,
             reservation=decision.reservation_id,
             consent_sha256=facts.request.consent_sha256,
             portrait_sha256=facts.request.portrait_sha256,
@@ -300,7 +317,13 @@ class Gate:
             manifest_id=f"{manifest_id:016x}",
             worker_key=b64url(worker_key),
         )
-        return replace(decision, grant=sign_grant(claims, self._keys.gate, kid=self._kid), manifest_id=manifest_id)
+        return replace(
+            decision,
+            log_index=log_index,
+            log_proof=log_proof,
+            grant=sign_grant(claims, self._keys.gate, kid=self._kid),
+            manifest_id=manifest_id,
+        )
 
 
 def _read(name: str, unreadable: dict[str, Denial], read: Callable[[], Token], *, called: str = "") -> Token | None:

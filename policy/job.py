@@ -16,15 +16,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO
 
-from media import MediaError, probe
+from media import MediaError
 from policy.authority import Authority
+from policy.canonical import sha256_hex
 from policy.consent_token import ConsentClaims, VideoLimits
 from policy.decision import Decision, Denial
 from policy.errors import PolicyError, Refused, ReleaseError
-from policy.grant import GrantClaims
-from policy.marked_clip import Item
+from policy.grant import GrantClaims, verify_grant
+from policy.handed_files import read_only
+from policy.keys import thumbprint
+from policy.locked_memory import guard_process
+from policy.marked_clip import ClipMeasures, Item, Mark, ReadBack, read_back
 from policy.media_types import audio_media_type, portrait_media_type
-from policy.request import OUTPUT_FPS, GenerationRequest
+from policy.performer import OWN_FAILURES, Performer
+from policy.request import OUTPUT_FPS, GenerationRequest, RequestFacts
 from policy.stages import Stages
 from policy.status_list import TokenStatus
 from provenance import ClipManifest, ProvenanceError, StreamPlace, sign_clip, verify_clip
@@ -34,7 +39,7 @@ RENEW_EVERY = timedelta(minutes=1)
 LOOK_EVERY = timedelta(seconds=1)
 """A withdrawal stops a running job within 5 s, whatever step it is at."""
 
-PARTS_THAT_FAIL = (MediaError, WatermarkError, ProvenanceError, OSError, sqlite3.Error)
+PARTS_THAT_FAIL = (MediaError, WatermarkError, ProvenanceError, OSError, sqlite3.Error, *OWN_FAILURES)
 
 
 class Job:
@@ -67,12 +72,9 @@ class Job:
             if not self._consumed:
                 self._retract()
                 self._give_back(type(error).__name__)
-            if isinstance(error, (*PARTS_THAT_FAIL, *self.own_failures)):
+            if isinstance(error, PARTS_THAT_FAIL):
                 raise ReleaseError(f"the clip could not be released: {error} {self._left_behind()}") from error
             raise
-
-    own_failures: tuple[type[Exception], ...] = ()
-    """Errors of the generator, which this module doesn't know."""
 
     def _retract(self) -> None:
         """Take back what was about to be handed out."""
@@ -82,23 +84,53 @@ class Job:
         """What an error message says of the files at the output path."""
         return "Nothing was written."
 
+    def _unseal(self, performer: Performer) -> GrantClaims:
+        """Let the weights be opened; the grant, which is for exactly what was asked."""
+        authority, request, decision = self._authority, self._request, self._decision
+        gate_key = authority.gate_public_key
+        grant = verify_grant(decision.grant, {thumbprint(gate_key): gate_key})
+        given = sha256_hex(request.portrait), sha256_hex(request.audio)
+        if given != (grant.portrait_sha256, grant.audio_sha256):
+            raise ReleaseError("the grant is for another portrait or recording; nothing was written")
+        if RequestFacts.with_media(request, *given).digest != grant.request:
+            raise ReleaseError("the request was changed after the decision; nothing was written")
+        guard_process()
+        wrapped = authority.broker.release_key(decision.grant, decision.entry, decision.log_proof)
+        performer.open(wrapped, grant.jti, look=self._look)
+        self._stages.done("unsealed")
+        return grant
+
+    def _look(self) -> None:
+        """What whoever waits does meanwhile: stop when the consent ended, keep the lease."""
+        self._require_consent()
+        self._renew()
+
+    def _read_back(self, clip: BinaryIO, mark: Mark) -> ReadBack:
+        """Marks, fingerprint and measures of an encoded clip, read where the clip was made or by a process apart."""
+        if (split := self._authority.split_worker) is None:
+            with read_only(clip) as again:
+                return read_back(clip, again, mark.key, watched=self._watched)
+        return split.reader.read_back(clip, mark.key, look=self._look)
+
     def _sign(
         self,
         grant: GrantClaims,
         plain: BinaryIO,
         signed: BinaryIO,
+        measures: ClipMeasures,
         *,
         stream: StreamPlace | None = None,
         audio_sha256: str = "",
     ) -> bytes:
         """Countersign what was read back as granted, then check the signature as a stranger would.
 
+        `measures`: of `plain`.
         `stream` and, where the sound came live, `audio_sha256` of what was heard are of a segment.
         """
         authority, decision, request = self._authority, self._decision, self._request
         assert decision.manifest_id is not None
         self._require_consent()
-        self._require_within(grant.video, plain)
+        self._require_within(grant.video, measures)
         manifest = ClipManifest(
             title="Talking clip" if stream is None else f"Talking clip, segment {stream.number}",
             generator_version=f"Vasari {_vasari_version()}, {grant.model[:23]}",
@@ -126,16 +158,14 @@ class Job:
         return store
 
     @staticmethod
-    def _require_within(limits: VideoLimits, clip: BinaryIO) -> None:
+    def _require_within(limits: VideoLimits, clip: ClipMeasures) -> None:
         """The encoded clip itself keeps to the granted limits, whoever made it."""
-        clip.seek(0)
-        info = probe(clip)
-        fps, most_s = info.fps or 0, limits.max_seconds + 1 / OUTPUT_FPS
-        too_large = info.width > limits.max_width or info.height > limits.max_height
-        if too_large or fps > limits.max_fps or info.duration_s > most_s:
+        most_s = limits.max_seconds + 1 / OUTPUT_FPS
+        too_large = clip.width_px > limits.max_width or clip.height_px > limits.max_height
+        if too_large or clip.fps > limits.max_fps or clip.duration_s > most_s:
             raise ReleaseError(
-                f"the clip ({info.width}x{info.height}, {float(fps):g} frames/s, {info.duration_s:.2f} s) is beyond "
-                f"what was granted ({limits.max_width}x{limits.max_height}, {limits.max_fps} frames/s, "
+                f"the clip ({clip.width_px}x{clip.height_px}, {float(clip.fps):g} frames/s, {clip.duration_s:.2f} s) "
+                f"is beyond what was granted ({limits.max_width}x{limits.max_height}, {limits.max_fps} frames/s, "
                 f"{limits.max_seconds} s); nothing was written"
             )
 

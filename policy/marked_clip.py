@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,10 +22,11 @@ from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from media import ClipWriter, read_audio, read_frames
+from media import ClipWriter, probe, read_audio, read_frames
 from policy.errors import ReleaseError
 from policy.request import OUTPUT_FPS
-from watermark import AudioEmbedder, Detection, MarkKey, Payload, VideoEmbedder, detect_audio, detect_video
+from provenance import clip_fingerprint
+from watermark import AudioEmbedder, Detection, MarkKey, Payload, VideoEmbedder, detect_audio, detect_video, locate_mark
 
 CONTROL_RATE = 16_000
 SOUND_RATE = 48_000
@@ -33,6 +36,9 @@ RENDER_FRAMES = 4
 RENDER_THREADS = min(4, os.cpu_count() or 1)
 MOVES_AHEAD = 64
 """Motion blocks that may wait for their frames: some ten seconds, a few MB of sound."""
+FINGERPRINT_SIDE_PX = 256
+SWITCH_S = 0.001
+"""Of Python's threads while frames are made: a fifth of what is usual, as most of their operations are that short."""
 Item = TypeVar("Item")
 STRENGTHS = (1.0, 1.5, 2.2)
 SoundBlock = tuple[Tensor | None, Tensor | None, bool]
@@ -128,7 +134,7 @@ def write_marked_clip(performance: Performance, mark: Mark, sink: BinaryIO, *, o
     sound = AudioEmbedder(mark.key, mark.payload, sample_rate=SOUND_RATE, strength=mark.audio_strength)
     done = 0
     with (
-        one_core_per_thread(),
+        threads_side_by_side(),
         ClipWriter(sink, width=width, height=height, fps=fps, sample_rate=SOUND_RATE) as writer,
     ):
         for frames in rendered(performance, hear=lambda samples: writer.write_audio(sound.push(samples))):
@@ -203,14 +209,16 @@ def rendered(performance: Performance, *, hear: Callable[[Tensor], None]) -> Ite
 
 
 @contextmanager
-def one_core_per_thread() -> Iterator[None]:
+def threads_side_by_side() -> Iterator[None]:
     """Keep PyTorch from splitting single operations: whole frames side by side are 1.4 times as fast."""
-    before = torch.get_num_threads()
+    before, switched = torch.get_num_threads(), sys.getswitchinterval()
     torch.set_num_threads(1)
+    sys.setswitchinterval(SWITCH_S)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        sys.setswitchinterval(switched)
 
 
 def audio_blocks(audio: bytes) -> Iterator[SoundBlock]:
@@ -232,23 +240,66 @@ def _with_last(blocks: Iterator[Tensor]) -> Iterator[tuple[Tensor, bool]]:
 
 
 @dataclass(frozen=True)
-class MarksRead:
-    """What was read out of an encoded clip."""
+class ClipMeasures:
+    """What an encoded clip says of itself; sizes in pixels, as shown. `tracks`: of any kind."""
+
+    width_px: int
+    height_px: int
+    fps: Fraction
+    duration_s: float
+    tracks: int
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """What was read out of an encoded clip: both marks, the fingerprint of its frames, and its measures."""
 
     video: Detection
     audio: Detection
+    fingerprint: bytes
+    measures: ClipMeasures
 
 
-def read_marks(clip: BinaryIO, key: MarkKey, *, watched: Watched) -> MarksRead:
-    """Read both marks back out of the encoded file, as anyone with the key would.
+def read_back(clip: BinaryIO, again: BinaryIO, key: MarkKey, *, watched: Watched) -> ReadBack:
+    """Read both marks out of an encoded file, as anyone with the key would, while a thread takes the fingerprint.
 
-    Frames and sound go through `watched`, which may stop the reading by raising.
+    `again` is the same file, opened once more. Frames and sound go through `watched`, which may stop all reading by
+    raising.
     """
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        fingerprint = beside.submit(clip_fingerprint, _until(stop, read_frames(again, max_side_px=FINGERPRINT_SIDE_PX)))
+        try:
+            clip.seek(0)
+            video = detect_video(watched(read_frames(clip)), [key])
+            clip.seek(0)
+            sound = watched(read_audio(clip, sample_rate=SOUND_RATE))
+            audio = detect_audio(sound, [key], sample_rate=SOUND_RATE)
+            return ReadBack(video, audio, fingerprint.result(), clip_measures(clip))
+        finally:
+            stop.set()
+
+
+def marked_seconds(clip: BinaryIO, found: Detection, key: MarkKey, *, watched: Watched) -> float:
+    """How much of an encoded clip's picture carries the mark that was found in it, in seconds."""
+    if found.payload is None:
+        return 0.0
     clip.seek(0)
-    video = detect_video(watched(read_frames(clip)), [key])
+    return sum(one.end_s - one.start_s for one in locate_mark(watched(read_frames(clip)), found, [key]))
+
+
+def clip_measures(clip: BinaryIO) -> ClipMeasures:
+    """Of an encoded clip; raises MediaError."""
     clip.seek(0)
-    sound = watched(read_audio(clip, sample_rate=SOUND_RATE))
-    return MarksRead(video, detect_audio(sound, [key], sample_rate=SOUND_RATE))
+    info = probe(clip)
+    return ClipMeasures(info.width, info.height, info.fps or Fraction(0), info.duration_s, info.tracks)
+
+
+def _until(stop: threading.Event, items: Iterable[Item]) -> Iterator[Item]:
+    for item in items:
+        if stop.is_set():
+            raise CancelledError
+        yield item
 
 
 def reads_as(detection: Detection, mark: Mark) -> bool:

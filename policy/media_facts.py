@@ -93,17 +93,28 @@ def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
         _require_size("portrait", portrait, MAX_PORTRAIT_BYTES)
         portrait_facts, embeddings = inspect_portrait(portrait)
     except MediaError as error:
-        unreadable["portrait"] = Denial(
-            "portrait.unreadable", str(error), "Give a PNG, JPEG or WebP picture of one face, 512 pixels or more."
-        )
+        unreadable["portrait"] = unreadable_portrait(_said("portrait", error))
     try:
         _require_size("recording", audio, MAX_AUDIO_BYTES)
         audio_facts = inspect_audio(audio)
     except MediaError as error:
-        unreadable["audio"] = Denial(
-            "audio.unreadable", str(error), "Give a sound file with speech (WAV, FLAC, MP3, AAC, Opus)."
-        )
+        unreadable["audio"] = unreadable_audio(_said("recording", error))
     return MediaFacts(sha256_hex(portrait), sha256_hex(audio), portrait_facts, audio_facts, unreadable, embeddings)
+
+
+def unreadable_portrait(fact: str) -> Denial:
+    """The refusal of a portrait that can't be used."""
+    return Denial("portrait.unreadable", fact, "Give a PNG, JPEG or WebP picture of one face, 512 pixels or more.")
+
+
+def unreadable_audio(fact: str) -> Denial:
+    """The refusal of a recording that can't be used."""
+    return Denial("audio.unreadable", fact, "Give a sound file with speech (WAV, FLAC, MP3, AAC, Opus).")
+
+
+def _said(name: str, error: MediaError) -> str:
+    """The error in words; the gate gets bytes, so that `media` knows no name of its own for them."""
+    return f"The {name}: expected {error.expected}, but {error.came}. {error.remedy}"
 
 
 def _require_size(name: str, data: bytes, most: int) -> None:

@@ -14,6 +14,7 @@ from policy.consent_token import ConsentClaims
 from policy.decision import Decision
 from policy.hand_out import HandOut
 from policy.job import Job
+from policy.performer import Performer, Wishes, plot_kind
 from policy.request import GenerationRequest
 from policy.stages import Stages
 from policy.status_list import TokenStatus
@@ -30,22 +31,20 @@ class PreviewJob(Job):
         decision: Decision,
         hand_out: HandOut,
         stages: Stages,
-        *,
-        own_failures: tuple[type[Exception], ...],
     ) -> None:
         super().__init__(authority, status_of, request, decision, stages)
-        self.own_failures = own_failures
         self._hand_out = hand_out
 
     def _retract(self) -> None:
         self._hand_out.retract()
 
-    def after_block(self) -> None:
-        """Stop when the consent ended; keep the lease."""
-        self._require_consent()
-        self._renew()
+    def run(self, performer: Performer) -> None:
+        """All steps after the decision."""
+        self._unseal(performer)
+        performer.rehearse(Wishes.of(self._request), look=self._look)
+        self._deliver(performer.plot(plot_kind(self._hand_out.out), look=self._look))
 
-    def deliver(self, plot: bytes) -> None:
+    def _deliver(self, plot: bytes) -> None:
         """Log the plot, hand it out, consume the use."""
         authority, decision = self._authority, self._decision
         self._require_consent()

@@ -76,7 +76,7 @@ class OpenState:
         self.repository.close()
         if self._registry is not None:
             self._registry.close()
-        self.stores.connection.close()
+        self.stores.close()
 
     @property
     def registry(self) -> Registry:

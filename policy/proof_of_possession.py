@@ -81,7 +81,10 @@ class ReplayCache:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        connection.execute("CREATE TABLE IF NOT EXISTS proofs (id BLOB PRIMARY KEY, forget_at INTEGER NOT NULL) STRICT")
+        self._forgot_at = 0
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS proofs (id BLOB PRIMARY KEY, forget_at INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+        )
         connection.execute("CREATE INDEX IF NOT EXISTS proofs_by_age ON proofs (forget_at)")
 
     def seen(self, proof: Proof) -> bool:
@@ -92,7 +95,9 @@ class ReplayCache:
     def remember(self, proof: Proof, now: datetime) -> None:
         """Remember the proof; call in the same transaction as `seen`."""
         clock = int(now.timestamp())
-        self._connection.execute("DELETE FROM proofs WHERE forget_at < ?", (clock,))
+        if clock != self._forgot_at:
+            self._connection.execute("DELETE FROM proofs WHERE forget_at < ?", (clock,))
+            self._forgot_at = clock
         forget_at = max(clock, proof.claims.iat) + PROOF_LIFE_S + PROOF_LEEWAY_S
         self._connection.execute("INSERT OR IGNORE INTO proofs VALUES (?, ?)", (self._id(proof), forget_at))
 

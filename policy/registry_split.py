@@ -29,7 +29,7 @@ from policy.status_feed import FEED_FILE, write_feed_address
 BOTH = ("authority.json", "site.json", "site.cedar")
 OF_THE_GATE = (
     "keys/gate*.pem", "keys/log*.pem", "keys/mark*.key", "keys/*.kek", "pki", "public", "service", "stores.json",
-    "broker-address.json", "broker-tls", "content-keys.json",
+    "broker-address.json", "broker-tls", "content-keys.json", "worker.json",
 )  # fmt: skip
 DATABASES_OF_THE_GATE = ("gate.sqlite", "log.sqlite", "repository.sqlite", "broker.sqlite")
 REGISTRY_LOG_KEY = "keys/registry-log.pem"

@@ -60,7 +60,7 @@ def replay(events: EventRecorder, decision_id: str, logged: bytes) -> Replay:
         public=public_members(denials),
     )
     same_rules = strict_json_object(logged).get("rule_set") == rule_set_sha256()
-    return Replay(decision_id, record, facts, denials, way_out(facts), made.data, logged, same_rules)
+    return Replay(decision_id, record, facts, denials, way_out(facts, denials), made.data, logged, same_rules)
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,9 @@ class RequestFacts:
         presented = self.delegations_sha256[-1] if self.delegations_sha256 else self.consent_sha256
         return b64url(bytes.fromhex(presented))
 
-    def as_members(self) -> dict[str, Any]:
-        """JSON members, as they are hashed and kept in the decision record."""
+    @cached_property
+    def as_members(self) -> Mapping[str, Any]:
+        """JSON members, as they are hashed and kept in the decision record; not to be changed."""
         return {
             **{part.name: getattr(self, part.name) for part in fields(self)},
             "controls": self.controls.as_members(),
@@ -194,7 +195,7 @@ class RequestFacts:
     @cached_property
     def digest(self) -> str:
         """base64url SHA-256 of the canonical request: what the researcher's proof signs as `req`."""
-        return digest_of(self.as_members())
+        return digest_of(self.as_members)
 
 
 def script_digest(text: str) -> str:

@@ -46,11 +46,11 @@ def judge(facts: Facts, rules: Sequence[Rule]) -> tuple[Denial, ...]:
     known = vars(facts)
     absent = {name for name, value in known.items() if value is None}
     for rule in rules:
-        if not absent.isdisjoint(rule.needs):
+        if absent and not absent.isdisjoint(rule.needs):
             for name in rule.needs:
                 if name in absent and not _explained(name, missing):
                     missing.setdefault(name, _missing(name))
-        elif (fact := rule.check(*[known[name] for name in rule.needs])) is not None:
+        elif (fact := rule.check(*map(known.__getitem__, rule.needs))) is not None:
             failed.append(Denial(rule.rule_id, fact, rule.remedy))
     return (*missing.values(), *failed)
 

@@ -15,6 +15,7 @@ import os
 import secrets
 import struct
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
@@ -105,9 +106,10 @@ def read_sealed_header(path: Path) -> SealedHeader:
         return _read_prelude(file, path)[0]
 
 
-def open_sealed(path: Path, content_key: Key) -> OpenedWeights:
-    """Decrypt into memory and rebuild the tensors; raises SealError. No plain byte touches a disk."""
-    with _opened(path) as file:
+def open_sealed(source: Path | BinaryIO, content_key: Key) -> OpenedWeights:
+    """Decrypt a file, or an open one, into memory and rebuild the tensors; SealError. No plain byte touches a disk."""
+    path = source if isinstance(source, Path) else Path("the sealed weights")
+    with _opened(source) if isinstance(source, Path) else nullcontext(source) as file:
         header, prelude = _read_prelude(file, path)
         _require_size(file, header, prelude, path)
         plain = _decrypt(file, header, prelude, content_key, path)
@@ -137,7 +139,10 @@ def _require_size(file: BinaryIO, header: SealedHeader, prelude: bytes, path: Pa
 
 
 def _decrypt(file: BinaryIO, header: SealedHeader, prelude: bytes, content_key: Key, path: Path) -> Tensor:
-    """The plain payload, uint8 [plain_bytes], decrypted in place: one copy, and none on a disk."""
+    """The plain payload, uint8 [plain_bytes], decrypted in place: one copy, and none on a disk.
+
+    The file is read, not mapped: what is mapped could be changed between being authenticated and being decrypted.
+    """
     with _chunk_key(content_key, header, prelude) as key:
         cipher, prefix = AESGCM(key.view), b64url_decode(header.nonce_prefix)
     plain = torch.frombuffer(plain_memory(header.plain_bytes), dtype=torch.uint8)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from policy.clock import Clock
 from policy.events import AppendOnlyLog, EventRecorder
-from policy.gate_database import open_database
+from policy.gate_database import WriteAheadSync, open_database
 from policy.proof_of_possession import ReplayCache
 from policy.subject_keys import SubjectKeys
 from policy.uses import UseLedger
@@ -16,9 +16,13 @@ from policy.uses import UseLedger
 
 @dataclass(frozen=True)
 class GateStores:
-    """Use ledger, replay cache, event recorder and subjects' keys; they share transactions through `connection`."""
+    """Use ledger, replay cache, event recorder and subjects' keys; they share transactions through `connection`.
+
+    `sync` puts on the disk what was committed without waiting for it.
+    """
 
     connection: sqlite3.Connection
+    sync: WriteAheadSync
     ledger: UseLedger
     replays: ReplayCache
     events: EventRecorder
@@ -35,4 +39,9 @@ class GateStores:
             events.record("use.refunded", detail, now=clock(), decision=decision_id)
 
         ledger = UseLedger(connection, log_refund=log_refund)
-        return cls(connection, ledger, ReplayCache(connection), events, SubjectKeys(connection))
+        return cls(connection, WriteAheadSync(path), ledger, ReplayCache(connection), events, SubjectKeys(connection))
+
+    def close(self) -> None:
+        """Close the database; what was committed is on the disk then."""
+        self.sync.close()
+        self.connection.close()

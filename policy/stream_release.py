@@ -18,12 +18,12 @@ import select
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
-from media import LiveSound, PcmFormat, read_audio, read_frames
+from media import LiveSound, PcmFormat, read_audio
 from policy.authority import Authority
 from policy.consent_token import ConsentClaims
 from policy.decision import Decision
@@ -35,29 +35,28 @@ from policy.marked_clip import (
     CONTROL_RATE,
     SOUND_RATE,
     STRENGTHS,
+    ClipMeasures,
     Mark,
     Performance,
     SoundBlock,
-    TalkingFace,
     audio_blocks,
-    one_core_per_thread,
     performed,
-    read_marks,
     reads_as,
     rendered,
+    threads_side_by_side,
 )
+from policy.performer import LocalPerformer, Wishes
 from policy.request import OUTPUT_FPS, GenerationRequest
 from policy.segment_maker import SAMPLES_PER_FRAME, SEGMENT_FRAMES, SEGMENT_S, Segment, SegmentMaker
 from policy.stages import Stages
 from policy.status_list import TokenStatus
 from policy.stream_folder import StreamFolder
-from provenance import StreamPlace, clip_fingerprint
+from provenance import StreamPlace
 from watermark import Payload, detect_audio
 
 AUDIBLE_S = 1.0
 """With less audible sound than this no mark can be read, nor heard."""
 MOST_HELD = 4
-FINGERPRINT_SIDE_PX = 256
 LOOK_S = 1.0
 
 
@@ -94,6 +93,8 @@ class _Held:
     place: tuple[int, int, int, bool]  # number, start frame, frames, last
     audible_s: float
     audio_sha256: str
+    fingerprint: bytes
+    measures: ClipMeasures
     sound: list[Tensor] = field(default_factory=list)
 
 
@@ -109,12 +110,10 @@ class StreamJob(Job):
         folder: StreamFolder,
         stages: Stages,
         *,
-        own_failures: tuple[type[Exception], ...],
         live: LiveRecording | None,
         live_input: LiveInput | None,
     ) -> None:
         super().__init__(authority, status_of, request, decision, stages)
-        self.own_failures = own_failures
         self._folder, self._live, self._input = folder, live, live_input
         self._sound: LiveSound | None = None
         self._total: int | None = None if live else -(-round(decision.duration_s * CONTROL_RATE) // 640)
@@ -136,25 +135,21 @@ class StreamJob(Job):
         if not self._consumed:
             super()._renew()
 
-    def run(
-        self,
-        grant: GrantClaims,
-        talker: TalkingFace,
-        face: Any,
-        motion: Any,
-        progress: Callable[[int, int | None], None] | None,
-    ) -> StreamReceipt:
-        """All steps after the portrait was encoded."""
+    def run(self, performer: LocalPerformer, progress: Callable[[int, int | None], None] | None) -> StreamReceipt:
+        """All steps after the decision."""
+        grant = self._unseal(performer)
+        motion = performer.begin_stream(Wishes.of(self._request))
+        talker, face = performer.talker, performer.face
+        self._stages.done("encoded")
         assert self._decision.manifest_id is not None
         mark = Mark(self._authority.mark_key, Payload(self._decision.manifest_id), STRENGTHS[0], STRENGTHS[0])
         maker = SegmentMaker(mark, talker.frame_size(face), self._anonymous, lambda: self._total)
         try:
-            with one_core_per_thread(), closing(maker), self._files:
+            with threads_side_by_side(), closing(maker), self._files:
                 blocks = self._live_blocks() if self._live else audio_blocks(self._request.audio)
                 performance = Performance(talker, face, performed(talker, motion, blocks), self._total or 0)
                 for frames in rendered(performance, hear=maker.hear):
-                    self._require_consent()
-                    self._renew()
+                    self._look()
                     maker.push(frames)
                     self._release_all(grant, maker.cut(), progress)
                 self._release_all(grant, maker.cut(ended=True), progress)
@@ -169,20 +164,20 @@ class StreamJob(Job):
         self, grant: GrantClaims, segments: Iterator[Segment], progress: Callable[[int, int | None], None] | None
     ) -> None:
         for segment in segments:
-            self._read_back(segment)
+            self._hold(segment)
             self._release_ready(grant, last=segment.last)
             if progress:
                 progress(self._frames_out, self._total)
 
     # Reading back
 
-    def _read_back(self, segment: Segment) -> None:
+    def _hold(self, segment: Segment) -> None:
         """Hold the segment with both marks read, or stronger marked until they are; else ReleaseError."""
         while True:
             mark = segment.mark
-            marks = read_marks(segment.file, mark.key, watched=self._watched)
-            video_good, audio_good = reads_as(marks.video, mark), reads_as(marks.audio, mark)
-            audible_s = marks.audio.seconds_used
+            read = self._read_back(segment.file, mark)
+            video_good, audio_good = reads_as(read.video, mark), reads_as(read.audio, mark)
+            audible_s = read.audio.seconds_used
             if video_good and (audio_good or audible_s < AUDIBLE_S):
                 break
             stronger = (
@@ -200,7 +195,7 @@ class StreamJob(Job):
         file = self._files.enter_context(segment.file)
         heard = self._sound.sha256 if self._sound else ""
         place = (segment.number, segment.start_frame, segment.frames, segment.last)
-        held = _Held(file, place, audible_s, heard)
+        held = _Held(file, place, audible_s, heard, read.fingerprint, read.measures)
         if not audio_good or self._held:
             file.seek(0)
             held.sound = list(self._watched(read_audio(file, sample_rate=SOUND_RATE)))
@@ -233,8 +228,8 @@ class StreamJob(Job):
         number, start_frame, frames, last = held.place
         place = StreamPlace(number, self._previous_sha256, start_frame, frames, last)
         with held.file, self._anonymous() as signed:
-            store = self._sign(grant, held.file, signed, stream=place, audio_sha256=held.audio_sha256)
-            sha256 = self._register(grant, signed, store, place)
+            store = self._sign(grant, held.file, signed, held.measures, stream=place, audio_sha256=held.audio_sha256)
+            sha256 = self._register(grant, signed, store, held)
             self._require_consent()
             hand_out = self._folder.next_segment()
             if number == 0:
@@ -254,24 +249,23 @@ class StreamJob(Job):
         self._frames_out += frames
         self._stages.done("handed out")
 
-    def _register(self, grant: GrantClaims, signed: BinaryIO, store: bytes, place: StreamPlace) -> str:
+    def _register(self, grant: GrantClaims, signed: BinaryIO, store: bytes, held: _Held) -> str:
         """Make the segment findable by its mark, and log it; its SHA-256."""
         authority, now = self._authority, self._authority.clock()
         sha256 = file_sha256(signed)
-        signed.seek(0)
-        fingerprint = clip_fingerprint(self._watched(read_frames(signed, max_side_px=FINGERPRINT_SIDE_PX)))
+        number, _, _, last = held.place
         assert self._decision.manifest_id is not None
-        if place.number == 0:
+        if number == 0:
             authority.repository.store(
-                self._decision.manifest_id, store, clip_sha256=sha256, fingerprint=fingerprint, created_at=now
+                self._decision.manifest_id, store, clip_sha256=sha256, fingerprint=held.fingerprint, created_at=now
             )
         else:
             authority.repository.store_segment(
                 self._decision.manifest_id,
-                place.number,
+                number,
                 store,
                 clip_sha256=sha256,
-                fingerprint=fingerprint,
+                fingerprint=held.fingerprint,
                 created_at=now,
             )
         authority.stores.events.record(
@@ -280,8 +274,8 @@ class StreamJob(Job):
                 "clip_sha256": sha256,
                 "manifest_id": grant.manifest_id,
                 "reservation": grant.reservation,
-                "segment": place.number,
-                "last": place.last,
+                "segment": number,
+                "last": last,
             },
             now=now,
             decision=self._decision.decision_id,
@@ -330,8 +324,7 @@ class StreamJob(Job):
 
         def read(most: int) -> bytes:
             while not select.select([descriptor], [], [], LOOK_S)[0]:
-                self._require_consent()
-                self._renew()
+                self._look()
             return os.read(descriptor, most)
 
         return read

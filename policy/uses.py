@@ -186,14 +186,10 @@ class UseLedger:
     def recover(self, now: datetime) -> int:
         """Settle what dead processes and expired leases left open; returns how many were settled."""
         clock = int(now.timestamp())
-        query = (
-            "SELECT id, decision, host, pid, started, lease_expires_at, output, part, clip_sha256"
-            " FROM reservations WHERE state IN ('reserved', 'delivering')"
-        )
-        if not self._abandoned(query, clock):
+        if not self._any_of_others(clock) or not self._abandoned(clock):
             return 0
         with transaction(self._connection):
-            rows = self._abandoned(query, clock)
+            rows = self._abandoned(clock)
             for row in rows:
                 self._settle_abandoned(row, now)
         return len(rows)
@@ -207,9 +203,22 @@ class UseLedger:
         )
         return tuple(ConsentUse(*row) for row in rows)
 
-    def _abandoned(self, query: str, clock: int) -> list[tuple[Any, ...]]:
+    def _any_of_others(self, clock: int) -> bool:
+        """Whether another process, or an expired lease, has an open row; asked before every decision."""
+        me = ProcessIdentity.current()
+        found = self._connection.execute(
+            "SELECT 1 FROM reservations WHERE state IN ('reserved', 'delivering')"
+            " AND (lease_expires_at <= ? OR pid <> ? OR started <> ? OR host <> ?) LIMIT 1",
+            (clock, me.pid, me.started, me.host),
+        )
+        return found.fetchone() is not None
+
+    def _abandoned(self, clock: int) -> list[tuple[Any, ...]]:
         """Open rows whose owner is gone or whose lease ran out; each owner is looked up once."""
-        rows = self._connection.execute(query).fetchall()
+        rows = self._connection.execute(
+            "SELECT id, decision, host, pid, started, lease_expires_at, output, part, clip_sha256"
+            " FROM reservations WHERE state IN ('reserved', 'delivering')"
+        ).fetchall()
         gone = {owner: ProcessIdentity(*owner).is_gone() for owner in {row[2:5] for row in rows}}
         return [row for row in rows if clock >= row[5] or gone[row[2:5]]]
 

@@ -59,8 +59,11 @@ class Database(Protocol):
         """Run one statement for every row."""
         ...
 
-    def write(self) -> AbstractContextManager[None]:
-        """A transaction that excludes every other writer of this store from its first moment; all or nothing."""
+    def write(self, *, group: bool = False) -> AbstractContextManager[None]:
+        """A transaction that excludes every other writer of this store from its first moment; all or nothing.
+
+        `group`: it may write many megabytes.
+        """
         ...
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ class PostgresqlDatabase:
             raise self._error(f"{self._name}: {str(cause).strip()}") from cause
 
     @contextmanager
-    def write(self) -> Iterator[None]:
+    def write(self, *, group: bool = False) -> Iterator[None]:
         """See `Database`."""
         self.execute("BEGIN")
         try:

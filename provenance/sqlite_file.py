@@ -1,4 +1,8 @@
-"""A private SQLite file: mode 0600, write-ahead log, fully synchronous, schema version checked."""
+"""A private SQLite file: mode 0600, write-ahead log, fully synchronous, schema version checked.
+
+The write-ahead log is copied into the file early, so that the next commits overwrite it: a commit that makes it longer
+takes the file system twice as long to put on the disk.
+"""
 
 import os
 import sqlite3
@@ -11,7 +15,8 @@ from types import MappingProxyType
 from provenance.errors import ProvenanceError
 
 BUSY_TIMEOUT_S = 60.0
-_PAGES_BEFORE_CHECKPOINT = 10_000  # of the write-ahead log: large groups are copied into the database file later
+_PAGES_BEFORE_CHECKPOINT = 500  # of the write-ahead log
+_PAGES_OF_A_GROUP = 10_000  # a large group is not written twice at once
 
 
 class SqliteDatabase:
@@ -28,7 +33,7 @@ class SqliteDatabase:
     ) -> None:
         self._path, self._error = path, error
         self._connection = open_database(path, schema, version=version, error=error, upgrades=upgrades)
-        self._connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_BEFORE_CHECKPOINT}")
+        self._pages = 0
 
     @property
     def name(self) -> str:
@@ -50,8 +55,9 @@ class SqliteDatabase:
             raise self._error(f"{self._path}: {cause}") from cause
 
     @contextmanager
-    def write(self) -> Iterator[None]:
+    def write(self, *, group: bool = False) -> Iterator[None]:
         """See `Database`."""
+        self._checkpoint_after(_PAGES_OF_A_GROUP if group else _PAGES_BEFORE_CHECKPOINT)
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -64,6 +70,11 @@ class SqliteDatabase:
     def close(self) -> None:
         """See `Database`."""
         self._connection.close()
+
+    def _checkpoint_after(self, pages: int) -> None:
+        if pages != self._pages:
+            self.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+            self._pages = pages
 
 
 def open_database(

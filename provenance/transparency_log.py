@@ -129,7 +129,7 @@ class TransparencyLog:
 
     def append_all(self, entries: Sequence[bytes]) -> range:
         """Append several entries in one transaction; returns their indices. All or none are stored."""
-        with self._write():
+        with self._write(group=len(entries) > TILE_WIDTH):
             return self._append(entries, self._nodes())
 
     def append_proven(self, entry: bytes) -> tuple[int, str]:
@@ -139,7 +139,7 @@ class TransparencyLog:
         with self._write():
             nodes = self._nodes()
             (index,) = self._append([entry], nodes, learn=nodes.learn)
-            note = self._sign_checkpoint(self._signer, nodes)
+            note = self._sign_checkpoint(self._signer, index + 1, nodes)
         return index, _proof_of(entry, index, note, nodes)
 
     def _append(self, entries: Sequence[bytes], read: ReadNode, *, learn: Learn | None = None) -> range:
@@ -230,7 +230,7 @@ class TransparencyLog:
             if self._signer is None:
                 raise LogError(f"{self._path}: no checkpoint was signed yet, and no signing key is given")
         with self._write():
-            return self._sign_checkpoint(self._signer, self._nodes())
+            return self._sign_checkpoint(self._signer, self._read_size(), self._nodes())
 
     def prove(self, index: int) -> str:
         """The tlog-proof text that entry `index` is in the log, with a checkpoint that covers it.
@@ -267,8 +267,7 @@ class TransparencyLog:
         sink.write(json.dumps({"checkpoint": note}) + "\n")
         return size
 
-    def _sign_checkpoint(self, signer: Ed25519PrivateKey, read: ReadNode) -> str:
-        size = self._read_size()
+    def _sign_checkpoint(self, signer: Ed25519PrivateKey, size: int, read: ReadNode) -> str:
         root = tree_root(size, read)
         last = self._last_checkpoint()
         if last is not None:
@@ -330,8 +329,8 @@ class TransparencyLog:
             raise LogError(f"{self._path}: holds {held} entries, asked for a proof at size {size}")
 
     @contextlib.contextmanager
-    def _write(self) -> Iterator[None]:
-        with self._lock, self._database.write():
+    def _write(self, *, group: bool = False) -> Iterator[None]:
+        with self._lock, self._database.write(group=group):
             yield
 
 

@@ -35,6 +35,7 @@ from provenance import (
 from vasari.checks import Check, checks
 from vasari.evidence import Evidence, LogEvidence, RepositoryEvidence, Source
 from vasari.fan_out import fan_out
+from vasari.file_kinds import STILLS
 from vasari.picture_place import placements
 from vasari.thumbnails import Thumbnail, pick_thumbnails
 from vasari.verdict import Verdict, fold
@@ -84,6 +85,14 @@ class UnreadableClip:
     error: str
 
 
+def _plain(error: MediaError, path: Path) -> MediaError:
+    """The error, or for a still picture what can be done with one."""
+    if path.suffix.lower() not in STILLS:
+        return error
+    remedy = "vasari mark detect looks for a mark in it."
+    return MediaError(str(path), expected="a clip", came="it is a still picture", remedy=remedy)
+
+
 @dataclass(frozen=True)
 class ClipAuditor:
     """What the evidence is compared with: whom to trust, whose marks to look for, where releases are registered."""
@@ -122,7 +131,7 @@ class ClipAuditor:
             evidence, thumbnails = self._look(path, info, credentials, progress)
         except MediaError as error:
             if credentials is None or credentials.state != "broken":
-                raise
+                raise _plain(error, path) from error
             evidence = Evidence(credentials=credentials, damage=str(error))
         evidence = replace(evidence, given=dict(given))
         return ClipAudit(

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import resource
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
@@ -30,7 +30,10 @@ KILLED = -signal.SIGKILL
 
 @dataclass(frozen=True)
 class Task:
-    """One release; `kill_at` and `disk_full_at` name stages, `generating` meaning after 30 frames."""
+    """One release; `kill_at` and `disk_full_at` name stages, `generating` meaning after 30 frames.
+
+    `worker`: the entry of the worker process, where the state folder's gate has one.
+    """
 
     state: Path
     request: GenerationRequest
@@ -40,6 +43,7 @@ class Task:
     kill_at: str = ""
     live: bool = False
     disk_full_at: str = ""
+    worker: str = ""
 
 
 def run(task: Task) -> int:
@@ -65,6 +69,9 @@ def release(task: Task) -> None:
     torch.set_num_threads(1)
     authority = Authority.open(task.state, clock=lambda: task.now)
     pipeline = pipeline_of(authority, MovingPicture())
+    if task.worker:
+        assert pipeline._split is not None
+        pipeline._split = replace(pipeline._split, entry=task.worker)
     pipeline._gate = authority.gate(inspect=lambda *media: task.facts)
 
     def at(stage: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -160,3 +161,12 @@ def test_a_consent_with_an_unknown_member_anywhere_is_refused(path: str) -> None
 
 def test_every_purpose_has_the_sentence_that_was_shown() -> None:
     assert all(text.endswith(".") and "my face" in text for text in PURPOSES.values())
+
+
+def test_a_changed_copy_of_a_consent_has_its_own_text() -> None:
+    """The rules key what they remember of a consent by this text."""
+    consent = ConsentClaims.model_validate(CLAIMS)
+    assert json.loads(consent.as_json) == consent.model_dump(mode="json")
+    changed = consent.model_copy(update={"jti": "another"})
+    assert json.loads(changed.as_json)["jti"] == "another"
+    assert consent.model_copy() == consent

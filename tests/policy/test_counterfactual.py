@@ -54,3 +54,12 @@ def test_no_promise_is_made_where_others_must_act() -> None:
 def test_what_is_too_short_to_be_made_is_not_proposed() -> None:
     (change,) = way_out(replace(GOOD, standing=Standing(4, 148_500))).changes
     assert change.who == "depicted person"
+
+
+def test_more_frames_than_are_made_here_are_mended_by_asking_for_what_the_consent_allows() -> None:
+    found = way_out(replace(GOOD, **requested(fps=30)))
+    assert found.sufficient
+    assert [(change.who, change.what) for change in found.changes] == [("researcher", "Ask for 25 frames per second.")]
+    fewer = way_out(replace(GOOD, **chained(consent(max_fps=24))))
+    assert not fewer.sufficient
+    assert [change.who for change in fewer.changes] == ["consent registry"]

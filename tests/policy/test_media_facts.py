@@ -38,6 +38,13 @@ def test_files_that_are_too_large_are_not_even_decoded(monkeypatch: pytest.Monke
     assert {denial.rule_id for denial in facts.unreadable.values()} == {"portrait.unreadable", "audio.unreadable"}
 
 
+def test_what_cannot_be_read_is_named_by_its_part_in_the_request() -> None:
+    facts = inspect_media(b"no picture", b"no sound at all")
+    said = {name: denial.fact for name, denial in facts.unreadable.items()}
+    assert said["portrait"].startswith("The portrait: expected ")
+    assert said["audio"].startswith("The recording: expected ")
+
+
 def test_the_pixel_digest_tells_one_bit_and_the_shape() -> None:
     pixels = demo_pixels()
     same = inspect_portrait(png(pixels))[0].pixels_sha256

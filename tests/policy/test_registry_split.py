@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import threading
@@ -200,6 +201,43 @@ def test_a_person_is_enrolled_at_the_gate_by_pseudonym_and_a_lost_device_ends_th
         machines.gate.revoke_subject_key_at_gate(device.credential.public_key)
     with pytest.raises(TokenError, match="pseudonym"):
         machines.gate.enrol_subject_at_gate("Another Person", device.credential)
+
+
+def test_each_side_erases_its_own_records_once_their_retention_ended(machines: TwoMachines) -> None:
+    simulator, gate = machines.simulator, machines.gate
+    jti, events = jti_of(machines.before), gate.stores.events
+    (decision,) = [one.decision for one in events.about(jti) if one.event == "decision"]
+    assert decision is not None
+    size = gate.log.size
+    assert gate.erase_due() == ()
+    simulator.clock.advance(days=30 + 3 * 365)
+    assert simulator.authority.erase_due() == (jti,)
+    assert events.find_decision(decision) is not None  # the registry reaches nothing at the gate
+    assert gate.erase_due() == (jti,)
+    assert events.about(jti) == ()
+    assert events.find_decision(decision) is None
+    entries = [json.loads(gate.log.entry(index)) for index in range(gate.log.size)]
+    assert [entry["event"] for entry in entries[size:]] == ["consent.erased"]
+    assert jti not in str(entries)
+    assert gate.erase_due() == ()
+
+
+def test_the_gate_erases_a_record_that_its_registry_names_but_not_that_of_a_good_consent(machines: TwoMachines) -> None:
+    simulator, gate = machines.simulator, machines.gate
+    jti = jti_of(machines.before)
+    with pytest.raises(StateError, match="good until"):
+        gate.erase_at_gate([jti])
+    simulator.clock.advance(days=31)  # expired, and by the gate's own counting not due for years
+    assert gate.erase_due() == ()
+    with pytest.raises(UnknownTokenError):
+        gate.erase_at_gate([jti, "0" * 32])
+    assert gate.stores.events.about(jti)
+    assert gate.erase_at_gate([jti]) == (jti,)
+    assert gate.stores.events.about(jti) == ()
+    with pytest.raises(UnknownTokenError):
+        gate.erase_at_gate([jti])
+    with pytest.raises(StateError, match="registry is here"):
+        simulator.authority.erase_at_gate([jti])
 
 
 def test_a_split_that_can_not_be_made_leaves_the_folder_as_it_was(tmp_path: Path) -> None:

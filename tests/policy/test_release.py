@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,8 +25,8 @@ from policy import (
     OutputError,
     Refused,
     ReleaseError,
+    clip_release,
     marked_clip,
-    release,
 )
 from policy.canonical import sha256_hex
 from provenance import verify_clip
@@ -141,7 +142,7 @@ def test_a_choice_that_is_changed_after_the_decision_stops_the_release(
 def test_a_mark_that_cannot_be_read_is_made_stronger(
     simulator: GateSimulator, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "STRENGTHS", (0.02, 1.5))
+    monkeypatch.setattr(clip_release, "STRENGTHS", (0.02, 1.5))
     receipt = simulator.pipeline().release(simulator.request(), folder / "clip.mp4")
     assert receipt.mark_strengths[0] == 1.5
 
@@ -149,7 +150,7 @@ def test_a_mark_that_cannot_be_read_is_made_stronger(
 def test_a_clip_whose_mark_cannot_be_read_is_not_released(
     simulator: GateSimulator, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "STRENGTHS", (0.02,))
+    monkeypatch.setattr(clip_release, "STRENGTHS", (0.02,))
     consent = simulator.consent()
     with pytest.raises(ReleaseError, match="cannot be read back"):
         simulator.pipeline().release(simulator.request(consent), folder / "clip.mp4")
@@ -187,26 +188,26 @@ def test_a_withdrawal_stops_the_reading_back_and_the_fingerprint_too(
     simulator: GateSimulator, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """These steps see every frame again; on a long clip each takes longer than a withdrawal may."""
-    for stage, part in (("generated", "detect_video"), ("verified", "clip_fingerprint")):
-        consent, seen = simulator.consent(), []
-        module = marked_clip if part == "detect_video" else release
+    consent = simulator.consent()
+    seen: list[str] = []
 
-        def count(frames: Any, *rest: Any, seen: list[int] = seen) -> NoReturn:
-            for _ in frames:
-                seen.append(1)
+    def endless(clip: Any, *, max_side_px: int | None = None) -> Iterator[Any]:
+        seen.append("marks" if max_side_px is None else "fingerprint")
+        (block, *_) = read_frames(clip, max_side_px=max_side_px)
+        while True:
+            if max_side_px is None:
                 simulator.clock.advance(seconds=1)
-            raise AssertionError("read to the end")
+            yield block
 
-        def act(now: str, stage: str = stage, consent: str = consent) -> None:
-            if now == stage:
-                simulator.authority.withdraw(jti_of(consent))
+    def act(now: str) -> None:
+        if now == "generated":
+            simulator.authority.withdraw(jti_of(consent))
 
-        with monkeypatch.context() as patch:
-            patch.setattr(module, part, count)
-            with pytest.raises(Refused, match="withdrawn while"):
-                simulator.pipeline().release(simulator.request(consent), folder / "clip.mp4", on_stage=act)
-        assert len(seen) <= 2
-        assert simulator.used(consent) == 0
+    monkeypatch.setattr(marked_clip, "read_frames", endless)
+    with pytest.raises(Refused, match="withdrawn while"):
+        simulator.pipeline().release(simulator.request(consent), folder / "clip.mp4", on_stage=act)
+    assert sorted(seen) == ["fingerprint", "marks"]
+    assert simulator.used(consent) == 0
     assert list(folder.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ import media
 from policy import CONTROL_RANGES, EMOTIONS, Controls, Framing
 from policy.canonical import canonical_json, digest_of
 from policy.control_curves import MAX_KEYS
-from policy.release import performed_controls
+from policy.performer import performed_controls
 from policy.request import FRAMES, MAX_FACES, OUTPUT_FPS, OUTPUT_SIZE_PX, SHOULDERS
 from vasari.cli.generate import FRAMES as CLI_FRAMES
 from vasari.cli.generate import SHOULDERS as CLI_SHOULDERS

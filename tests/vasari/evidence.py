@@ -80,7 +80,7 @@ def released(**fields: object) -> Evidence:
 
 def audit(evidence: Evidence, *, path: str = "uploads/clip.mp4") -> ClipAudit:
     """An audit of a 2 s clip with this evidence."""
-    info = MediaInfo(path, "mp4", "h264", "aac", 512, 512, Fraction(25), 2.0, 50, 0, 48_000, 1)
+    info = MediaInfo(path, "mp4", "h264", "aac", 512, 512, Fraction(25), 2.0, 50, 0, 48_000, 1, 2)
     return ClipAudit(path, "9f" * 32, 123_456, info, evidence, fold(evidence), (), NOW, 1.25)
 
 

@@ -304,12 +304,45 @@ def test_a_scan_of_nothing_finds_nothing(lab: Lab, tmp_path: Path) -> None:
     assert lab.run("scan", tmp_path).exit_code == Exit.NOTHING_FOUND
 
 
+def test_a_scan_says_what_it_leaves_alone(lab: Lab, tmp_path: Path) -> None:
+    for name in ("still.png", "voice.wav", "notes.txt"):
+        (tmp_path / name).write_bytes(b"never opened")
+    nothing = lab.run("scan", tmp_path)
+    assert nothing.exit_code == Exit.NOTHING_FOUND
+    assert "2 recordings and stills were left alone: vasari mark detect" in nothing.stderr
+    (tmp_path / "bad.mp4").write_bytes(b"no clip")
+    assert "2 recordings and stills were left alone" in lab.run("scan", tmp_path).stderr
+
+
+def test_a_scan_names_unusable_places_before_it_looks_at_a_clip(lab: Lab, tmp_path: Path) -> None:
+    clip, page = tmp_path / "clip.mp4", tmp_path / "page.html"
+    clip.write_bytes(b"no clip, and not read")
+    for options in (
+        ("--html", "/dev/null/page.html"), ("--jsonl", "/dev/null/lines.jsonl"),
+        ("--html", clip), ("--jsonl", clip), ("--html", page, "--jsonl", page),
+    ):  # fmt: skip
+        result = lab.run("scan", clip, *options)
+        assert result.exit_code == Exit.USAGE, options
+        assert str(options[-1]) in result.stderr
+        assert result.stdout == ""
+    assert clip.read_bytes() == b"no clip, and not read"
+    assert not page.exists()
+
+
 def test_a_file_that_is_no_clip_is_bad_media(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "notes.mp4"
     path.write_text("not a clip")
     result = lab.run("verify", path)
     assert result.exit_code == Exit.BAD_MEDIA
     assert "notes.mp4" in result.stderr
+
+
+def test_a_still_picture_is_sent_to_the_command_that_reads_marks_in_stills(lab: Lab, tmp_path: Path) -> None:
+    still = tmp_path / "still.png"
+    still.write_bytes(PORTRAIT.read_bytes())
+    result = lab.run("verify", still)
+    assert result.exit_code == Exit.BAD_MEDIA
+    assert "still.png: expected a clip, but it is a still picture. vasari mark detect" in result.stderr
 
 
 def test_a_passkey_signs_what_was_proposed(lab: Lab, tmp_path: Path) -> None:

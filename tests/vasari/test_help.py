@@ -41,7 +41,7 @@ def test_every_command_of_the_charter_is_there() -> None:
         "log show", "log prove", "log check", "log export", "log verify", "log tiles", "log request", "log cosign",
         "mark detect", "mark keys list", "mark keys rotate",
         "key show", "key protect", "key move", "key rotate", "key revoke", "key believe",
-        "broker split", "broker serve", "broker believe", "broker certificate", "broker pin",
+        "worker split", "broker split", "broker serve", "broker believe", "broker certificate", "broker pin",
         "registry serve", "registry split", "registry subscribe",
         "pki show", "pki lint", "pki csr", "pki install", "pki rotate", "pki revoke", "pki publish",
     }  # fmt: skip

@@ -23,6 +23,7 @@ from watermark.detection import MOST_ATTEMPTS
 FPS = Fraction(25)
 RATE = 48_000
 RELEASE = Payload(0x0BAD_CAFE_0123_4567)
+OTHER_RELEASE = Payload(0xF35A_1D06_98BC_E2A1)  # ids are drawn at random, so two have little in common
 
 
 def write(path: Path, frames: Tensor, sound: Tensor | None) -> Path:
@@ -34,9 +35,14 @@ def write(path: Path, frames: Tensor, sound: Tensor | None) -> Path:
     return path
 
 
-def marked_frames(frames: Tensor, key: MarkKey) -> Tensor:
+def marked_frames(frames: Tensor, key: MarkKey, release: Payload = RELEASE) -> Tensor:
     height, width = frames.shape[2:]
-    return VideoEmbedder(key, RELEASE, width=width, height=height, fps=FPS).push(frames)
+    return VideoEmbedder(key, release, width=width, height=height, fps=FPS).push(frames)
+
+
+def marked_sound(sound: Tensor, key: MarkKey, release: Payload = RELEASE) -> Tensor:
+    embedder = AudioEmbedder(key, release, sample_rate=RATE)
+    return torch.cat([embedder.push(sound), embedder.flush()])
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +55,9 @@ def marks(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     files = made.folder / "files"
     files.mkdir()
     frames, sound = talking_head(80, side=256, seed=4), speech(5.0, sample_rate=RATE, seed=1)
-    embedder = AudioEmbedder(key, RELEASE, sample_rate=RATE)
-    voice = torch.cat([embedder.push(sound), embedder.flush()])
     head = marked_frames(frames, key)
-    write(files / "marked.mp4", head, voice)
-    other = AudioEmbedder(key, Payload(RELEASE.manifest_id ^ 1), sample_rate=RATE)
-    write(made.folder / "dubbed.mp4", head, torch.cat([other.push(sound), other.flush()]))
+    write(files / "marked.mp4", head, marked_sound(sound, key))
+    write(made.folder / "dubbed.mp4", head, marked_sound(sound, key, OTHER_RELEASE))
     write(files / "plain.mp4", frames, None)
     write(files / "short.mp4", frames[:12], None)
     write(files / "small.mp4", frames[:, :, 100:148, 100:148], None)
@@ -89,6 +92,11 @@ def test_each_file_has_a_state_of_its_own(
     for reading in (row["picture"], row["sound"]):
         assert ("manifest_id" in reading) == (reading["state"] == "found")
         assert reading["explanation"] or reading["state"] in ("found", "none")
+
+
+def test_a_file_that_is_none_is_told_once_and_not_for_picture_and_sound(marks: Lab) -> None:
+    lines = marks.run("mark", "detect", marks.folder / "files" / "text.mp4").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["file", "corrupt"]]
 
 
 def test_what_is_found_comes_with_release_key_and_proven_bound(marks: Lab) -> None:
@@ -127,10 +135,42 @@ def test_the_seconds_that_carry_the_mark_and_the_pose_are_told(marks: Lab, tmp_p
     assert picture["pose"]["shown"] == pytest.approx(1, abs=0.02)
 
 
+def test_each_release_of_a_clip_cut_together_is_told_with_its_seconds(marks: Lab, tmp_path: Path) -> None:
+    with Authority.open(marks.state) as authority:
+        key = authority.mark_key
+    plain, voice = talking_head(250, side=256, seed=6), speech(10.0, sample_rate=RATE, seed=2)
+    frames = torch.cat([marked_frames(plain[:85], key), plain[85:165], marked_frames(plain[165:], key, OTHER_RELEASE)])
+    seconds = [round(at / FPS * RATE) for at in (85, 165)]
+    sound = torch.cat(
+        [
+            marked_sound(voice[: seconds[0]], key),
+            voice[seconds[0] : seconds[1]],
+            marked_sound(voice[seconds[1] :], key, OTHER_RELEASE),
+        ]
+    )
+    path = write(tmp_path / "two_releases.mp4", frames, sound)
+    row = marks.json("mark", "detect", path)
+    assert row["at_odds"] is False
+    for name, within_s in (("picture", 0.4), ("sound", 0.6)):
+        (other,) = row[name]["others"]
+        for found, release, span in ((row[name], RELEASE, (0, 3.4)), (other, OTHER_RELEASE, (6.6, 10))):
+            assert found["manifest_id"] == f"{release.manifest_id:016x}"
+            assert found["log10_false_positive"] <= -9
+            (segment,) = found["segments"]
+            assert (segment["start_s"], segment["end_s"]) == pytest.approx(span, abs=within_s)
+    shown = marks.run("mark", "detect", path).stdout
+    assert shown.count(f"and       release {OTHER_RELEASE.manifest_id:016x}") == 2
+
+
 def test_a_search_that_had_to_stop_is_not_told_as_no_mark() -> None:
     stopped = Detection("video", None, None, log10(MOST_ATTEMPTS) - 48 * log10(2), 4.0, 7200.0)
     assert "before the search ended" in mark_text(stopped)
     assert mark_text(Detection("video", None, None, -12.0, 4.0, 10.0)) == "none found"
+
+
+def test_nothing_is_said_of_seconds_in_a_still(marks: Lab) -> None:
+    for name in ("frame.png", "plain.webp"):
+        assert " 0.0 s" not in marks.run("mark", "detect", marks.folder / "files" / name).stdout
 
 
 def test_a_still_says_how_much_less_its_silence_means(marks: Lab) -> None:

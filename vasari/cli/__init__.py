@@ -23,6 +23,7 @@ from vasari.cli.seal import seal
 from vasari.cli.serve import client, serve
 from vasari.cli.session import EXIT_CODES_HELP
 from vasari.cli.verify import verify
+from vasari.cli.worker import worker
 
 __all__ = ["cli", "main"]
 
@@ -44,7 +45,7 @@ def cli() -> None:
 
 for command in (
     init, consent, accredit, generate, verify, scan, mark, report, log, policy, pki, key, broker,
-    registry,    serve, client, seal, demo,
+    registry, worker, serve, client, seal, demo,
 ):  # fmt: skip
     cli.add_command(command)
 

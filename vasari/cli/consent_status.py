@@ -145,20 +145,24 @@ def record(session: Session, token_or_id: str) -> None:
 
 
 @click.command(short_help="Erase records past their retention.")
+@click.argument("ids", nargs=-1)
 @with_session
-def erase(session: Session) -> None:
+def erase(session: Session, ids: tuple[str, ...]) -> None:
     """Erase every consent record past its retention, with the private details behind its log entries.
 
-    The log keeps its commitments, which say nothing any more, and stays whole.
+    The log keeps its commitments, which say nothing any more, and stays whole. After `vasari registry split` each side
+    erases its own: at the gate, what it recorded of consents that ended so long ago, or of the IDS that the registry
+    has erased.
 
     \b
     Example:
       vasari consent erase
+      vasari consent erase 6b002a73e09a7f72bb965645e7437759
     """
     from policy import Authority
 
     with Authority.open(session.state) as authority:
-        erased = authority.erase_due()
+        erased = authority.erase_at_gate(ids) if ids else authority.erase_due()
     session.result({"erased": list(erased)}, [f"{len(erased)} records erased", *(f"  {jti}" for jti in erased)])
 
 

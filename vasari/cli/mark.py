@@ -1,20 +1,19 @@
 """`vasari mark`: which release a file carries in picture and sound, and the keys that mark and read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vasari.cli.scan import CLIP_SUFFIXES
 from vasari.cli.session import CommandError, Exit, Session, progress, styled, table, with_session
+from vasari.file_kinds import CLIPS, RECORDINGS, STILLS, files_below
 from vasari.plain_text import printable
 
 if TYPE_CHECKING:
     from vasari.mark_reading import FileMarks, MarkReading
-    from watermark import Detection, MarkKey
+    from watermark import Detection, MarkedStretch, MarkKey, Payload
 
-SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".aif", ".aiff"})
 COLOURS = {"found": "green", "none": "yellow", "stopped": "yellow", "corrupt": "red"}
 
 
@@ -32,7 +31,8 @@ def detect(session: Session, paths: Sequence[Path], key_ids: tuple[int, ...]) ->
 
     Takes clips, recordings and stills (PNG, JPEG, WebP); folders are searched for them by their suffix. Picture and
     sound each have a state: found, none, stopped, too_short, too_small, no_video, no_audio or corrupt. What is found is
-    wrong with at most the probability that is given; it is a proven bound. With --json each file is one line.
+    wrong with at most the probability that is given; it is a proven bound. A clip cut together from several releases
+    names each with its seconds. With --json each file is one line.
 
     Exit code 0 when a mark was found, 6 when none was, 4 when a file could not be looked at.
 
@@ -44,7 +44,7 @@ def detect(session: Session, paths: Sequence[Path], key_ids: tuple[int, ...]) ->
     from policy import Authority
     from vasari.mark_reading import read_file_marks
 
-    files = list(files_below(paths))
+    files = list(files_below(paths, CLIPS | RECORDINGS | STILLS))
     if not files:
         raise CommandError("no clip, recording or still found; name files outright", Exit.NOTHING_FOUND)
     with Authority.open(session.state) as authority:
@@ -122,20 +122,6 @@ def rotate(session: Session, new_pilot: bool) -> None:
     session.result(data, table([("new key", active), ("still read", retired), ("log entry", receipt.log_index)]))
 
 
-def files_below(paths: Sequence[Path]) -> Iterator[Path]:
-    """The named files, and what can be looked at in the named folders, each once, in a stable order."""
-    from vasari.mark_reading import STILL_SUFFIXES
-
-    wanted = CLIP_SUFFIXES | SOUND_SUFFIXES | STILL_SUFFIXES
-    seen: set[Path] = set()
-    for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file())
-        for file in inside if path.is_dir() else [path]:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file
-
-
 def chosen_keys(known: Sequence["MarkKey"], key_ids: Sequence[int]) -> list["MarkKey"]:
     """The keys with these numbers, or all; raises CommandError for a number that the authority has not."""
     by_id = {key.key_id: key for key in known}
@@ -168,10 +154,25 @@ def _reading_members(reading: "MarkReading") -> dict[str, Any]:
         "seconds_used": detection.seconds_used,
     }
     if detection.payload is not None:
-        row |= {"manifest_id": f"{detection.payload.manifest_id:016x}", "key_id": detection.key_id}
-        row["segments"] = [{"start_s": round(s.start_s, 2), "end_s": round(s.end_s, 2)} for s in reading.stretches]
-        row["pose"] = _pose_members(detection)
+        row |= _mark_members(detection, detection.payload, reading.stretches)
+        row["others"] = [
+            {
+                **_mark_members(other.detection, other.detection.payload, other.stretches),
+                "log10_false_positive": other.detection.log10_false_positive,
+            }
+            for other in reading.others
+            if other.detection.payload is not None
+        ]
     return row
+
+
+def _mark_members(detection: "Detection", payload: "Payload", stretches: "Sequence[MarkedStretch]") -> dict[str, Any]:
+    return {
+        "manifest_id": f"{payload.manifest_id:016x}",
+        "key_id": detection.key_id,
+        "segments": [{"start_s": round(s.start_s, 2), "end_s": round(s.end_s, 2)} for s in stretches],
+        "pose": _pose_members(detection),
+    }
 
 
 def _pose_members(detection: "Detection") -> dict[str, Any] | None:
@@ -191,28 +192,43 @@ def _pose_members(detection: "Detection") -> dict[str, Any] | None:
 def lines_of(marks: "FileMarks", active: int | None) -> list[str]:
     """One file's marks for people."""
     lines = [styled(printable(marks.path), bold=True)]
-    for name, reading in (("picture", marks.picture), ("sound", marks.sound)):
+    readings = [("picture", marks.picture), ("sound", marks.sound)]
+    for name, reading in [("file", marks.picture)] if marks.kind == "unreadable" else readings:
         word = styled(reading.state.replace("_", " ").ljust(9), fg=COLOURS.get(reading.state))
-        lines.append(f"  {name:8s} {word} {printable(_said(reading, active), 500)}".rstrip())
+        said = _said(reading, active, still=marks.kind == "still")
+        lines.append(f"  {name:8s} {word} {printable(said, 500)}".rstrip())
+        lines += [
+            f"  {'':8s} {'and':9s} {_release(other.detection, other.stretches, active)}" for other in reading.others
+        ]
     if marks.at_odds:
         lines.append(f"  {styled('picture and sound carry marks of different releases: one was replaced', fg='red')}")
     return lines
 
 
-def _said(reading: "MarkReading", active: int | None) -> str:
-    from vasari.reports import odds
-
+def _said(reading: "MarkReading", active: int | None, *, still: bool) -> str:
     detection = reading.detection
     if detection is None:
         return reading.explanation
-    if detection.payload is None:
-        words = f"{detection.seconds_used:.1f} s looked at"
+    if detection.payload is not None:
+        words = _release(detection, reading.stretches, active)
     else:
-        retired = "" if active is None or detection.key_id == active else ", retired"
-        words = (
-            f"release {detection.payload.manifest_id:016x}, key {detection.key_id}{retired}, "
-            f"false positive at most {odds(detection.log10_false_positive)}, read from {detection.seconds_used:.1f} s"
-        )
-    if reading.stretches:
-        words += ", in " + ", ".join(f"{s.start_s:.1f} to {s.end_s:.1f} s" for s in reading.stretches)
-    return f"{words}; {reading.explanation}" if reading.explanation else words
+        words = "" if still else f"{detection.seconds_used:.1f} s looked at"
+    return "; ".join(filter(None, (words, reading.explanation)))
+
+
+def _release(detection: "Detection", stretches: "Sequence[MarkedStretch]", active: int | None) -> str:
+    """Release, key, bound and seconds of one mark."""
+    from vasari.reports import odds
+
+    assert detection.payload is not None
+    retired = "" if active is None or detection.key_id == active else ", retired"
+    words = [
+        f"release {detection.payload.manifest_id:016x}",
+        f"key {detection.key_id}{retired}",
+        f"false positive at most {odds(detection.log10_false_positive)}",
+    ]
+    if detection.seconds_used > 0:
+        words.append(f"read from {detection.seconds_used:.1f} s")
+    if stretches:
+        words.append("in " + ", ".join(f"{s.start_s:.1f} to {s.end_s:.1f} s" for s in stretches))
+    return ", ".join(words)

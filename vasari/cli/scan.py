@@ -1,7 +1,7 @@
 """`vasari scan`: a verdict on every clip of a folder, ranked."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,15 +11,12 @@ import click
 
 from vasari.cli.session import CommandError, Exit, Session, progress, styled, with_session
 from vasari.cli.verify import COLOURS, trust_option
-from vasari.cli.whole_file import write_text
+from vasari.cli.whole_file import require_writable, write_text
+from vasari.file_kinds import CLIPS, RECORDINGS, STILLS, files_below
 from vasari.plain_text import printable
 
 if TYPE_CHECKING:
     from vasari.clip_audit import ClipAudit, ClipAuditor, UnreadableClip
-
-CLIP_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".3gp", ".flv", ".wmv", ".ogv"}
-)
 
 
 @click.command(short_help="Audit files and folders; one ranked page.")
@@ -34,6 +31,7 @@ def scan(session: Session, paths: Sequence[Path], html: Path | None, jsonl: Path
     """Audit files and folders; each clip is decoded once for watermark and detector.
 
     Folders are searched for clips by their suffix, with all folders below; files named outright are always tried.
+    Stills and recordings are counted and left alone; `vasari mark detect` looks for marks in them.
     A file that can't be read becomes a row with its error and the scan goes on. With --json the lines go to
     stdout. Exit code 4 says that some files could not be read, 6 that there was no clip at all.
 
@@ -45,12 +43,14 @@ def scan(session: Session, paths: Sequence[Path], html: Path | None, jsonl: Path
     from vasari.clip_audit import UnreadableClip
     from vasari.reports import scan_page
 
-    files = list(clips_below(paths))
+    files = list(files_below(paths, CLIPS))
+    others = len(list(files_below([path for path in paths if path.is_dir()], RECORDINGS | STILLS)))
+    left_alone = f"{others} recordings and stills were left alone: vasari mark detect looks into them" if others else ""
     if not files:
-        raise CommandError(
-            "no clip found; name files outright, or folders with " + ", ".join(sorted(CLIP_SUFFIXES)) + " files",
-            Exit.NOTHING_FOUND,
-        )
+        known = ", ".join(sorted(CLIPS))
+        told = f"no clip found; name files outright, or folders with {known} files"
+        raise CommandError("; ".join(filter(None, (told, left_alone))), Exit.NOTHING_FOUND)
+    _require_places(files, html, jsonl)
     audits: list[ClipAudit] = []
     unreadable: list[UnreadableClip] = []
     with ExitStack() as stack:
@@ -70,18 +70,21 @@ def scan(session: Session, paths: Sequence[Path], html: Path | None, jsonl: Path
         write_text(html, scan_page(audits, unreadable, made_at=datetime.now(UTC)))
         session.note(f"page: {html}")
     session.note(f"{len(audits)} of {len(files)} files audited")
+    if left_alone:
+        session.note(left_alone)
     raise SystemExit(Exit.BAD_MEDIA if unreadable else Exit.OK)
 
 
-def clips_below(paths: Sequence[Path]) -> Iterator[Path]:
-    """The named files, and the clips in the named folders, each once, in a stable order."""
-    seen: set[Path] = set()
-    for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in CLIP_SUFFIXES and p.is_file())
-        for file in inside if path.is_dir() else [path]:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file
+def _require_places(files: Sequence[Path], html: Path | None, jsonl: Path | None) -> None:
+    """Raises CommandError, before the first clip is looked at, unless page and lines have places of their own."""
+    taken = {file.resolve() for file in files}
+    for place in (html, jsonl):
+        if place is None:
+            continue
+        if place.resolve() in taken:
+            raise CommandError(f"{place}: page and lines need names of their own, not one another's or a clip's")
+        taken.add(place.resolve())
+        require_writable(place)
 
 
 def audit_one(auditor: "ClipAuditor", path: Path) -> "ClipAudit | UnreadableClip":

@@ -219,7 +219,7 @@ def _page(width: int, height: int) -> Picture:
 
 
 def screenshot(stream: Stream) -> Stream:
-    """One moment of the clip, enlarged by a quarter inside a page of 1280x720."""
+    """One moment of the clip, 520 px high in a page of 1280x720, before anything was compressed."""
     return picture_in_picture(still(stream), side_px=520)
 
 

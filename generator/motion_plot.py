@@ -18,6 +18,10 @@ from generator.rig import EXPRESSION_INDEX
 
 PlotKind = Literal["png", "svg"]
 WAVEFORM_POINTS: Final = 4000
+LIP_RANGE_CM: Final = (0.0, 1.0)
+HEAD_RANGE_DEG: Final = (-5.0, 5.0)
+GAZE_RANGE_DEG: Final = (-5.0, 5.0)
+DISTANCE_RANGE: Final = (0.8, 1.25)
 _ASKED: Final = {"color": "black", "linewidth": 0.8, "linestyle": "--"}
 
 
@@ -48,7 +52,8 @@ def plot_motion(block: MotionBlock, controls: Controls, sound: Tensor, *, kind: 
     figure = Figure(figsize=(12, 10), dpi=100, layout="constrained")
     rows: Any = figure.subplots(6, 1, sharex=True)
     _waveform(rows[0], sound)
-    rows[0].twinx().plot(times, lip_opening_cm(block), color="tab:red", linewidth=1.2)
+    lips = rows[0].twinx()
+    lips.plot(times, lip_opening_cm(block), color="tab:red", linewidth=1.2)
     rows[0].set_title("voice (grey) and lip opening in cm (red)")
     for column, name in enumerate(("yaw", "pitch", "roll")):
         rows[1].plot(times, block.pose[:, column], label=name, linewidth=1)
@@ -69,13 +74,21 @@ def plot_motion(block: MotionBlock, controls: Controls, sound: Tensor, *, kind: 
         if any(strength):
             rows[4].plot(times, strength, label=emotion, linewidth=1.2)
     rows[4].set_ylim(-0.02, 1.05)
-    rows[4].set_title("emotion asked, strength 0 to 1")
+    felt = any(one.emotion != EMOTIONS[0] and one.emotion_strength for one in asked)
+    rows[4].set_title("emotion asked, strength 0 to 1" if felt else f"emotion asked: {EMOTIONS[0]} throughout")
     rows[5].plot(times, block.pose[:, 5].reciprocal(), label="distance", linewidth=1)
     rows[5].plot(times, [one.distance for one in asked], **_ASKED)
     for name in ("head_motion", "expression_strength"):
         rows[5].plot(times, [getattr(one, name) for one in asked], label=name.replace("_", " "), linewidth=1)
     rows[5].set_title("distance (dashed: asked), head motion and expression strength asked")
     rows[5].set_xlabel("seconds")
+    for row, least in (
+        (lips, LIP_RANGE_CM),
+        (rows[1], HEAD_RANGE_DEG),
+        (rows[2], GAZE_RANGE_DEG),
+        (rows[5], DISTANCE_RANGE),
+    ):
+        _show_at_least(row, *least)
     for row in (rows[1], rows[2], rows[4], rows[5]):
         if row.get_legend_handles_labels()[0]:
             row.legend(loc="upper right", fontsize=8, ncols=6)
@@ -84,6 +97,12 @@ def plot_motion(block: MotionBlock, controls: Controls, sound: Tensor, *, kind: 
     with matplotlib.rc_context({"svg.hashsalt": "vasari"}):
         figure.savefig(sink, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return sink.getvalue()
+
+
+def _show_at_least(row: Any, low: float, high: float) -> None:
+    """A row's range is never narrower than this, or a tremble would fill it."""
+    shown_low, shown_high = row.get_ylim()
+    row.set_ylim(min(low, shown_low), max(high, shown_high))
 
 
 def _waveform(row: Any, sound: Tensor) -> None:

@@ -7,12 +7,13 @@ from media.errors import MediaError
 from media.faces import MAX_FACES, Face, crop_face, find_faces, number_faces, segment_person
 from media.fragment_times import start_fragments_at
 from media.guarded_input import Source
-from media.live_sound import LiveSound, PcmFormat
+from media.live_sound import LIVE_SOUND, LiveSound, PcmFormat
 from media.portrait import read_portrait
 from media.probe import MediaInfo, probe
 from media.video_reader import FrameBlock, read_frames
 
 __all__ = [
+    "LIVE_SOUND",
     "MAX_FACES",
     "ClipWriter",
     "Face",

@@ -16,6 +16,8 @@ from torch import Tensor
 from media.errors import MediaError
 from media.limits import MAX_AUDIO_CHANNELS
 
+LIVE_SOUND: Final = "<live sound>"
+"""The name of what arrives, in errors."""
 RATES_HZ: Final = (8_000, 96_000)
 READ_BYTES: Final = 1 << 14
 MAX_HEADER_BYTES: Final = 1 << 16
@@ -38,7 +40,7 @@ class PcmFormat:
         low, high = RATES_HZ
         if not (low <= self.rate_hz <= high and self.channels in LAYOUTS and self.sample in ("s16", "flt")):
             raise MediaError(
-                "<live sound>",
+                LIVE_SOUND,
                 expected=f"16-bit or float samples of {low} to {high} Hz, mono to 5.1",
                 came=f"{self.sample}, {self.rate_hz} Hz, {self.channels} channels",
                 remedy="Give WAV, or raw PCM with the right format.",
@@ -87,7 +89,7 @@ class LiveSound:
                 yield low, high
         if total == 0 or (total < most and self._waiting):
             raise MediaError(
-                "<live sound>",
+                LIVE_SOUND,
                 expected="whole samples",
                 came="no sound" if total == 0 else f"{len(self._waiting)} bytes of a sample at the end",
                 remedy="Check the sender, and rate and channels of raw PCM.",
@@ -169,7 +171,7 @@ def _wav_format(chunk: bytes) -> PcmFormat:
 
 def _no_wav(came: str) -> MediaError:
     return MediaError(
-        "<live sound>",
+        LIVE_SOUND,
         expected="WAV with 16-bit or float samples",
         came=came,
         remedy="Send WAV, or raw 16-bit PCM with its rate and channels named.",

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from media import MediaError
 from policy.canonical import b64url_decode
 from policy.marked_clip import Item, marked_seconds, read_back
-from policy.media_facts import inspect_audio, inspect_portrait
+from policy.media_facts import in_request, inspect_audio, inspect_portrait
 from policy.performer import draw_motion
 from policy.process_channel import Channel
 from policy.process_messages import (
@@ -101,7 +101,7 @@ def _portrait_seen(portrait: bytes) -> SeenPortrait | Unreadable:
     try:
         facts, embeddings = inspect_portrait(portrait)
     except MediaError as error:
-        return Unreadable(fact=one_line(str(error)))
+        return Unreadable(fact=one_line(in_request("portrait", error)))
     return SeenPortrait(
         width_px=facts.width_px,
         height_px=facts.height_px,
@@ -116,7 +116,7 @@ def _audio_seen(audio: bytes) -> SeenAudio | Unreadable:
     try:
         facts = inspect_audio(audio)
     except MediaError as error:
-        return Unreadable(fact=one_line(str(error)))
+        return Unreadable(fact=one_line(in_request("recording", error)))
     return SeenAudio(
         duration_s=facts.duration_s, loudest_dbfs=facts.loudest_dbfs if math.isfinite(facts.loudest_dbfs) else None
     )

@@ -25,7 +25,7 @@ from typing import Self
 from policy.confined_start import LIBRARIES
 from policy.errors import ProcessError, SealError, StateError
 from policy.locked_memory import guard_process
-from policy.process_channel import Channel, ChannelEndedError
+from policy.process_channel import SEND_WITHIN_S, Channel, ChannelEndedError
 from policy.process_messages import Expected, Failed, Message, Progress, Ready
 
 PACKAGES = ("media", "generator", "watermark", "provenance", "policy")
@@ -114,7 +114,7 @@ class ConfinedProcess:
         except OSError as error:
             ours.close()
             raise ProcessError(f"{what} can't be started: {error.strerror}") from error
-        return cls(process, Channel(ours), account, what)
+        return cls(process, Channel(ours, send_within_s=SEND_WITHIN_S), account, what)
 
     def __enter__(self) -> Self:
         return self

@@ -25,6 +25,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -127,7 +128,7 @@ class Packages(MetaPathFinder):
 
 def confine(plan: Plan) -> dict[str, int]:
     """Everything but the change of user, while there is one thread: `landlock`'s version (0: none), `filtered`."""
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as chosen:  # noqa: PTH123
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as chosen:  # noqa: PTH123
         chosen.write("1000")  # when memory runs out, this ends first
     limit(resource.RLIMIT_CORE, 0)
     limit(resource.RLIMIT_NOFILE, MOST_DESCRIPTORS)

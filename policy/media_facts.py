@@ -93,12 +93,12 @@ def inspect_media(portrait: bytes, audio: bytes) -> MediaFacts:
         _require_size("portrait", portrait, MAX_PORTRAIT_BYTES)
         portrait_facts, embeddings = inspect_portrait(portrait)
     except MediaError as error:
-        unreadable["portrait"] = unreadable_portrait(_said("portrait", error))
+        unreadable["portrait"] = unreadable_portrait(in_request("portrait", error))
     try:
         _require_size("recording", audio, MAX_AUDIO_BYTES)
         audio_facts = inspect_audio(audio)
     except MediaError as error:
-        unreadable["audio"] = unreadable_audio(_said("recording", error))
+        unreadable["audio"] = unreadable_audio(in_request("recording", error))
     return MediaFacts(sha256_hex(portrait), sha256_hex(audio), portrait_facts, audio_facts, unreadable, embeddings)
 
 
@@ -112,7 +112,7 @@ def unreadable_audio(fact: str) -> Denial:
     return Denial("audio.unreadable", fact, "Give a sound file with speech (WAV, FLAC, MP3, AAC, Opus).")
 
 
-def _said(name: str, error: MediaError) -> str:
+def in_request(name: str, error: MediaError) -> str:
     """The error in words; the gate gets bytes, so that `media` knows no name of its own for them."""
     return f"The {name}: expected {error.expected}, but {error.came}. {error.remedy}"
 

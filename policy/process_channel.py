@@ -27,11 +27,11 @@ class ChannelEndedError(ProcessError):
 
 
 class Channel:
-    """Takes over the socket. `send` and `receive` raise ProcessError."""
+    """Takes over the socket. `send` and `receive` raise ProcessError; without `send_within_s` sending waits."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, *, send_within_s: float | None = None) -> None:
         self._end = end
-        end.settimeout(SEND_WITHIN_S)
+        end.settimeout(send_within_s)
 
     def close(self) -> None:
         """Close this end."""

@@ -1,5 +1,7 @@
 """The plot of a performance: a picture, the same bytes for the same motion, without frames."""
 
+import re
+
 import pytest
 import torch
 
@@ -17,6 +19,19 @@ def test_png_and_svg_are_drawn_the_same_each_time() -> None:
     drawing = plot_motion(block, CONTROLS, sound, kind="svg")
     assert b"<svg" in drawing
     assert drawing == plot_motion(block, CONTROLS, sound, kind="svg")
+
+
+def test_a_face_without_emotion_is_said_to_be_neutral_and_a_tremble_does_not_fill_its_row() -> None:
+    pytest.importorskip("matplotlib")
+    block, sound = MotionBlock.still(50), torch.zeros(32_000)
+    block.gaze[:, 0] = 0.5 * torch.sin(torch.arange(50) / 3)
+    neutral = plot_motion(block, Controls(), sound, kind="svg").decode()
+    assert "emotion asked: neutral throughout" in neutral
+    assert "emotion asked, strength" in plot_motion(block, CONTROLS, sound, kind="svg").decode()
+    row = neutral[neutral.index('<g id="axes_3">') :]  # gaze; the first blue line is its yaw
+    (line,) = re.findall(r'<path d="([^"]*)" clip-path="[^"]*" style="fill: none; stroke: #1f77b4', row)[:1]
+    heights = [float(point.split()[2]) for point in line.splitlines() if point]
+    assert 2 < max(heights) - min(heights) < 20  # of some 90 points that a row has
 
 
 def test_lips_open_with_the_jaw_and_meet_when_closed() -> None:

@@ -124,6 +124,19 @@ def test_descriptors_go_one_way_and_as_many_as_the_kind_has() -> None:
             other.receive_with_files(OpenWeights)
 
 
+def test_who_takes_no_message_is_given_up() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    gate = Channel(ours, send_within_s=0.2)
+
+    def talk_on() -> None:
+        while True:
+            gate.send(Progress(done=1))
+
+    with theirs, pytest.raises(ChannelEndedError, match="takes no message"):
+        talk_on()
+    gate.close()
+
+
 def test_who_waits_looks_around_until_the_time_is_up() -> None:
     gate, process = channels()
     looks: list[float] = []

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -222,6 +224,32 @@ def test_a_name_with_control_characters_is_accredited_to_nobody(lab: Lab, tmp_pa
     key, out = tmp_path / "key.pem", tmp_path / "token.jwt"
     assert lab.run("accredit", "--name", "a\x1b[31mX", "--key", key, "--out", out).exit_code == Exit.USAGE
     assert not out.exists()
+
+
+def test_a_clip_is_an_mp4_and_is_named_so(lab: Lab, tmp_path: Path) -> None:
+    result = lab.generate(tmp_path / "clip.avi", lab.issue("named.jwt"))
+    assert result.exit_code == Exit.USAGE
+    assert "clip.avi: expected a name ending in .mp4" in result.stderr
+
+
+def test_live_sound_that_is_none_is_bad_media_and_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+    consent = lab.folder / "live.jwt"
+    assert lab.run(
+        "consent", "issue", "--subject", "Nobody", "--subject-key", lab.folder / "subject.device", "--adult",
+        "--portrait", PORTRAIT, "--grantee", lab.folder / "key.pem", "--purpose", "demonstration", "--out", consent,
+    ).exit_code == Exit.OK  # fmt: skip
+    command = [
+        sys.executable, "-m", "vasari", "generate", "--portrait", PORTRAIT, "--audio", "-", "--consent", consent,
+        "--accreditation", lab.folder / "accreditation.jwt", "--key", lab.folder / "key.pem",
+        "--live", tmp_path / "stream", "--live-seconds", "2", "--state", lab.state,
+    ]  # fmt: skip
+    result = subprocess.run(command, input=bytes(30_000), capture_output=True, check=False)
+    told = result.stderr.decode()
+    assert result.returncode == Exit.BAD_MEDIA, told
+    assert "--audio -: expected WAV" in told
+    assert "--pcm RATE,CHANNELS" in told
+    assert not (tmp_path / "stream").exists()
+    assert [use["state"] for use in lab.json("consent", "uses", consent)["uses"]] == ["refunded"]
 
 
 def test_a_consent_without_uses_has_an_empty_list(lab: Lab) -> None:

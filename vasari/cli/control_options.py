@@ -19,6 +19,8 @@ LIMITS = {
     "blink_rate_per_min": (0.0, 60.0),
     "expression_strength": (0.0, 1.5),
 }
+GAZE_HELP = "Where to look, in degrees: right of the picture (-30 to 30) and down (-20 to 20)."
+DISTANCE_HELP = "Of the head, 0.8 (near) to 1.25; 1 is the portrait's."
 
 Keys = tuple[tuple[float, float], ...]
 EmotionKeys = tuple[tuple[float, str, float], ...]
@@ -118,10 +120,8 @@ def control_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _OPTIONS = (
-    click.option("--gaze", type=GazeParam(), default="0,0", show_default=True, help="Where to look, in degrees."),
-    click.option(
-        "--distance", type=NumberParam("distance"), default="1", show_default=True, help="Of the head; 1: portrait's."
-    ),
+    click.option("--gaze", type=GazeParam(), default="0,0", show_default=True, help=GAZE_HELP),
+    click.option("--distance", type=NumberParam("distance"), default="1", show_default=True, help=DISTANCE_HELP),
     click.option(
         "--emotion", type=EmotionParam(), default="neutral", show_default=True, help=", ".join(EMOTIONS) + "."
     ),

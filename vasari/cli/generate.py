@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,7 @@ import click
 
 from vasari.cli.consent_terms import read_script
 from vasari.cli.control_options import Emotion, Gaze, Number, control_options
-from vasari.cli.session import FILE, CommandError, RegularFile, Session, progress, styled, table, with_session
+from vasari.cli.session import FILE, CommandError, Exit, RegularFile, Session, progress, styled, table, with_session
 from vasari.cli.token_file import only_purpose, read_token
 from vasari.cli.whole_file import require_writable, write_text
 
@@ -58,6 +60,8 @@ class Target:
         arriving = str(audio) == STDIN
         if (self.out is not None and self.live is not None) or not (self.out or self.live or self.plot):
             raise CommandError("say where it shall go: --out FILE, or --live DIR, or --plot FILE for a plot alone")
+        if self.out is not None and self.out.suffix.lower() != ".mp4":
+            raise CommandError(f"{self.out}: expected a name ending in .mp4, which is what the clip is")
         if self.live is not None and self.plot is not None:
             raise CommandError("--plot: the motion of a stream is not known before it was spoken; leave it out")
         if arriving and self.live is None:
@@ -116,9 +120,9 @@ class PcmParam(click.ParamType[tuple[int, int]]):
 @click.option("--frame", type=click.Choice(FRAMES), default="square", show_default=True, help=FRAME_HELP)
 @click.option("--shoulders", type=click.Choice(SHOULDERS), default="still", show_default=True, help="With the head.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal clips.")
-@click.option("--fps", type=int, default=25, show_default=True, help="Frames per second.")
+@click.option("--fps", type=int, default=25, show_default=True, help="Frames per second; others than 25 are refused.")
 @click.option("--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Write the receipt here, as JSON.")
-@click.option("--overwrite", is_flag=True, help="Replace clip and receipt if they are there.")
+@click.option("--overwrite", is_flag=True, help="Replace clip, plot and receipt if they are there.")
 @with_session
 def generate(
     session: Session,
@@ -243,7 +247,10 @@ def _release(
 
         if target.live is not None:
             live = LiveInput(sys.stdin.buffer, PcmFormat(*target.pcm) if target.pcm else None) if arriving else None
-            stream = pipeline.stream(request, target.live, live=live, progress=advance, on_stage=bar.set_postfix_str)
+            with _told_of_live_sound():
+                stream = pipeline.stream(
+                    request, target.live, live=live, progress=advance, on_stage=bar.set_postfix_str
+                )
             return {**asdict(stream), "manifest_id": f"{stream.manifest_id:016x}"}
         if target.out is None:
             assert target.plot is not None
@@ -265,6 +272,22 @@ def _release(
         "manifest_id": f"{receipt.manifest_id:016x}",
         "stage_s": {stage: round(seconds, 3) for stage, seconds in receipt.stage_s.items()},
     }
+
+
+@contextmanager
+def _told_of_live_sound() -> Iterator[None]:
+    """What is wrong with the sender's sound is told as bad media, under the option's name."""
+    from media import LIVE_SOUND, MediaError
+    from policy import ReleaseError
+
+    try:
+        yield
+    except ReleaseError as error:
+        cause = error.__cause__
+        if not isinstance(cause, MediaError) or cause.name != LIVE_SOUND:
+            raise
+        told = str(error).replace(LIVE_SOUND, "--audio -")
+        raise CommandError(f"{told} Raw samples need --pcm RATE,CHANNELS.", Exit.BAD_MEDIA) from error
 
 
 def _read_media(path: Path, most_bytes: int) -> bytes:

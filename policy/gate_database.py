@@ -17,6 +17,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
+from provenance import make_private_file
+
 BUSY_TIMEOUT_S = 10.0
 
 Answer = SimpleQueue[OSError | None]
@@ -28,7 +30,7 @@ def open_database(path: Path, *, any_thread: bool = False) -> sqlite3.Connection
 
     `any_thread`: for whoever lets one thread at a time use it, but not always the same.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    make_private_file(path)
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=not any_thread)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

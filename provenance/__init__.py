@@ -56,6 +56,7 @@ from provenance.revocation_list import renew_revocation_lists, revoke_certificat
 from provenance.rfc6962 import leaf_hash, verify_consistency, verify_inclusion
 from provenance.signed_note import decode_base64, sign_note, verify_note
 from provenance.signing import sign_clip
+from provenance.sqlite_file import make_private_file
 from provenance.stored_manifest import MAX_STORED_BYTES, SoftBinding, StoredManifestFacts, read_stored_manifest
 from provenance.stream_place import StreamPlace
 from provenance.tiles import export_tiles, verify_tiles
@@ -131,6 +132,7 @@ __all__ = [
     "lint_time_stamping_certificate",
     "load_revocation_lists",
     "make_certificate_request",
+    "make_private_file",
     "open_signing_key",
     "parse_log_key",
     "parse_witness_key",

@@ -6,15 +6,18 @@ takes the file system twice as long to put on the disk.
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
 from provenance.errors import ProvenanceError
 
 BUSY_TIMEOUT_S = 60.0
+_MAKING = threading.Lock()
+"""Else a thread could connect before another one has closed the file that it made."""
 _PAGES_BEFORE_CHECKPOINT = 500  # of the write-ahead log
 _PAGES_OF_A_GROUP = 10_000  # a large group is not written twice at once
 
@@ -77,6 +80,17 @@ class SqliteDatabase:
             self._pages = pages
 
 
+def make_private_file(path: Path) -> None:
+    """Make an empty file of mode 0600, unless there is one.
+
+    One that is there isn't opened: closing any descriptor of a database gives up all locks that this process has on it,
+    and another process would then delete the write-ahead log, with what was committed to it, under our connections
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    with _MAKING, suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 def open_database(
     path: Path,
     schema: str,
@@ -89,7 +103,7 @@ def open_database(
 
     Raises `error` when the file is damaged or of another schema version. Transactions are explicit.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    make_private_file(path)
     database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         _use_write_ahead_log(database)

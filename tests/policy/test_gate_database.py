@@ -27,8 +27,6 @@ opened = sqlite3.connect(sys.argv[1])
 print(opened.execute("SELECT n FROM t").fetchall())
 opened.close()
 """
-    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute('SELECT n FROM t').fetchall()); c.close()"
-)
 
 
 def visited(path: Path) -> str:

@@ -38,7 +38,7 @@ class HandOut:
         if absolute.is_dir():
             raise OutputError(f"{out} is a folder; name a file in it")
         if not overwrite and os.path.lexists(absolute):
-            raise OutputError(f"{out} is there already; choose another name, or allow overwriting")
+            raise OutputError(f"{out} is there already; choose another name, or allow overwriting (--overwrite)")
         hand_out = cls(absolute, overwrite=overwrite)
         try:
             hand_out._open().close()

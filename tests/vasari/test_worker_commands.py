@@ -20,6 +20,7 @@ def own_lab(lab: Lab, tmp_path: Path) -> Lab:
     return Lab(tmp_path / "lab")
 
 
+@pytest.mark.timeout(900)  # four interpreters that load PyTorch, on however busy a machine
 @pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
 def test_the_main_job_runs_with_worker_and_gate_apart_and_the_gate_opens_no_media(
     own_lab: Lab, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ from generator.rig import EXPRESSION_INDEX, EXPRESSION_NAMES
 DEEPEST_GAP_CM: Final = -0.06  # lips press, but don't pass through each other
 FAINT: Final = 0.015  # deviations of mood below this are nothing
 SWELL: Final = 0.2
+BOWED_FROM: Final = 0.25  # amount of head motion from which a mood bows the head in full; a still head keeps its place
 # Score of a closure at which lips begin to shut, and are shut. On voices kept for such choices they are then shut in
 # the middle of a tenth of other sounds (GRID's training talkers: 12 % of 66).
 CLOSING: Final = (-1.8, -1.2)
@@ -126,8 +127,8 @@ def assemble_frame(mouth: Tensor, mood: Tensor, head: Tensor, living: Living, wa
     """[61] one frame: pose 6, expression 53, gaze 2. `head` [6] as in `motion_latent.POSE_AXES`."""
     expression = mouth @ _MOUTH_SPREAD + mood_expression(mood, wanted)
     yaw, pitch, roll, tx, ty, log_scale = (head * wanted.head_motion).tolist()
-    if wanted.head_motion > 0:
-        pitch += HEAD_PITCH_DEG.get(wanted.emotion, 0.0) * wanted.emotion_strength
+    bowed = HEAD_PITCH_DEG.get(wanted.emotion, 0.0) * wanted.emotion_strength
+    pitch += bowed * min(1.0, wanted.head_motion / BOWED_FROM)
     gaze = (wanted.gaze_yaw_deg + living.gaze_yaw_deg, wanted.gaze_pitch_deg + living.gaze_pitch_deg)
     _set_lids(expression, gaze[0] - yaw, gaze[1] - pitch, living.blink)
     pose = torch.tensor([yaw, pitch, roll, tx, ty, log_scale])

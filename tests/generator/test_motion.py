@@ -215,6 +215,16 @@ def test_head_motion_0_holds_the_head_while_eyes_live(model: MotionModel, sound:
     assert block.expression[:, EXPRESSION_INDEX["eyeBlink_L"]].max() > 0.9
 
 
+@pytest.mark.parametrize("emotion", ["sad", "angry", "surprised", "disgusted"])
+def test_a_head_that_begins_to_move_does_not_jump_into_its_mood(model: MotionModel, emotion: str) -> None:
+    moving = Curve(((1.0, 0.0), (3.0, 0.25)))
+    block = play(model, torch.zeros(64_000), [64_000], Controls(emotion=emotion, head_motion=moving))
+    pitch = block.pose[:, 1]
+    assert torch.equal(pitch[:25], torch.zeros(25))
+    assert pitch.diff().abs().max() < 0.3
+    assert abs(float(pitch[-10:].mean())) > 0.5
+
+
 def test_lips_that_never_open_leave_the_head_its_motion(model: MotionModel, sound: Tensor) -> None:
     """So that head motion can be measured on frames where nothing else moves."""
     speaking, resting = (play(model, sound, [9000], Controls(expression_strength=s)) for s in (1.0, 0.0))

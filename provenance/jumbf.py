@@ -7,6 +7,7 @@ the unsigned header of every signature.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from provenance.cbor import require_well_formed
 from provenance.claim_signature import check_unsigned_header
 from provenance.errors import ProvenanceError
 
@@ -36,6 +37,24 @@ def check_store_layout(store: bytes) -> str | None:
             if wrong:
                 return wrong
     except (ProvenanceError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def cbor_fault(store: bytes) -> str | None:
+    """None when all CBOR in a store is whole, so that no reader reserves memory for what isn't there; else the fault.
+
+    Compressed manifests are not looked into. A store whose boxes are damaged has a fault, too.
+    """
+    boxes = [JumbfBox(b"jumb", store)]
+    try:
+        while boxes:
+            box = boxes.pop()
+            if box.kind == b"cbor":
+                require_well_formed(box.payload)
+            elif box.kind == b"jumb":
+                boxes += _iterate_boxes(box.payload)
+    except ProvenanceError as error:
         return str(error)
     return None
 

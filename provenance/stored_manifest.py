@@ -16,7 +16,7 @@ from c2pa import C2paError, Reader
 
 from provenance.engine_settings import CLAIM_LIST, EngineSettings
 from provenance.errors import ProvenanceError, RepositoryError
-from provenance.jumbf import check_store_layout
+from provenance.jumbf import cbor_fault, check_store_layout
 from provenance.manifest import RELEASE_LABEL, SOFT_BINDING_LABEL, read_release
 from provenance.pki import TrustAnchors
 
@@ -53,7 +53,7 @@ def read_stored_manifest(store: bytes, anchors: TrustAnchors | None = None) -> S
     """Check a manifest store; raises RepositoryError when it is malformed or anything in it was changed."""
     if not 0 < len(store) <= MAX_STORED_BYTES:
         raise RepositoryError(f"manifest store: expected 1 to {MAX_STORED_BYTES} bytes, got {len(store)}")
-    if fault := check_store_layout(store):
+    if fault := check_store_layout(store) or cbor_fault(store):
         raise RepositoryError(f"manifest store: {fault}")
     settings = EngineSettings.for_anchors(anchors) if anchors else EngineSettings()
     try:

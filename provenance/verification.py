@@ -15,7 +15,7 @@ agrees or could not run, and no content hides outside the signed hash. Decisions
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,7 +34,7 @@ from provenance.credentials_report import (
 from provenance.engine_c2pa import Reading, read_with_c2pa
 from provenance.engine_encypher import read_with_encypher
 from provenance.errors import ProvenanceError
-from provenance.jumbf import check_store_layout, claim_signature
+from provenance.jumbf import cbor_fault, check_store_layout, claim_signature
 from provenance.manifest import (
     RELEASE_LABEL,
     SOFT_BINDING_LABEL,
@@ -65,10 +65,10 @@ def verify_clip(path: Path, anchors: TrustAnchors, *, validation_time: datetime 
         with path.open("rb") as file:
             media_type = sniff_media_type(file.read(SNIFF_BYTES))
             if media_type is None:
-                return _unreadable("vasari.formatNotSupported", "")
+                return _unread("unreadable", "vasari.formatNotSupported", "")
             return _verify_open(file, path, media_type, anchors, validation_time)
     except OSError as error:
-        return _unreadable("vasari.unreadable", str(error))
+        return _unread("unreadable", "vasari.unreadable", str(error))
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,10 @@ def _verify_open(
     file: BinaryIO, path: Path, media_type: str, anchors: TrustAnchors, validation_time: datetime | None
 ) -> CredentialsReport:
     look = _look(file, media_type)
+    if fault := next(filter(None, map(cbor_fault, look.stores)), None):  # the engines would reserve memory for it
+        report = _unread("broken", "vasari.manifestBoxMalformed", fault)
+        own = _coverage_findings(look.coverage, None) if look.coverage else ()
+        return replace(report, findings=(*report.findings, *own))
     whole = look.boxed[0] if len(look.boxed) == 1 else None  # of two stores neither is whole
     first = read_with_c2pa(file, media_type, anchors, whole, has_store=bool(look.stores), at=validation_time)
     second, second_findings = read_with_encypher(path, media_type, anchors, validation_time)
@@ -271,8 +275,9 @@ def _ingredients(manifest: Mapping[str, Any]) -> Iterator[Ingredient]:
         )
 
 
-def _unreadable(code: str, detail: str) -> CredentialsReport:
-    return CredentialsReport("unreadable", (_own(code, "failure", detail),), (), engines_agree=False)
+def _unread(state: State, code: str, detail: str) -> CredentialsReport:
+    """Of a file that no engine was given."""
+    return CredentialsReport(state, (_own(code, "failure", detail),), (), engines_agree=False)
 
 
 def _own(code: str, severity: Severity, detail: str = "") -> Finding:

@@ -100,8 +100,8 @@ def _verify_open(
     look = _look(file, media_type)
     if fault := next(filter(None, map(cbor_fault, look.stores)), None):  # the engines would reserve memory for it
         report = _unread("broken", "vasari.manifestBoxMalformed", fault)
-        own = _coverage_findings(look.coverage, None) if look.coverage else ()
-        return replace(report, findings=(*report.findings, *own))
+        beside = tuple(_coverage_findings(look.coverage, None)) if look.coverage else ()
+        return replace(report, findings=(*report.findings, *beside))
     whole = look.boxed[0] if len(look.boxed) == 1 else None  # of two stores neither is whole
     first = read_with_c2pa(file, media_type, anchors, whole, has_store=bool(look.stores), at=validation_time)
     second, second_findings = read_with_encypher(path, media_type, anchors, validation_time)

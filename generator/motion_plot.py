@@ -42,9 +42,19 @@ def lip_opening_cm(block: MotionBlock) -> Tensor:
 
 
 def plot_motion(block: MotionBlock, controls: Controls, sound: Tensor, *, kind: PlotKind) -> bytes:
-    """`sound` float32 [n] at 16 kHz; equal input gives equal bytes. Raises GeneratorError without matplotlib."""
+    """`sound` float32 [n] at 16 kHz; equal input gives equal bytes, whatever style the process draws in otherwise.
+
+    Raises GeneratorError without matplotlib.
+    """
     require_plotting()
     import matplotlib
+    import matplotlib.style
+
+    with matplotlib.style.context("default"), matplotlib.rc_context({"svg.hashsalt": "vasari"}):
+        return _drawn(block, controls, sound, kind)
+
+
+def _drawn(block: MotionBlock, controls: Controls, sound: Tensor, kind: PlotKind) -> bytes:
     from matplotlib.figure import Figure
 
     times = np.arange(len(block)) / FPS
@@ -94,8 +104,7 @@ def plot_motion(block: MotionBlock, controls: Controls, sound: Tensor, *, kind: 
             row.legend(loc="upper right", fontsize=8, ncols=6)
     rows[0].set_xlim(0, max(len(block), 1) / FPS)
     sink = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "vasari"}):
-        figure.savefig(sink, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    figure.savefig(sink, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return sink.getvalue()
 
 

@@ -21,6 +21,18 @@ def test_png_and_svg_are_drawn_the_same_each_time() -> None:
     assert drawing == plot_motion(block, CONTROLS, sound, kind="svg")
 
 
+def test_a_style_that_others_set_changes_nothing() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    block = MotionBlock(
+        torch.zeros(50, 6) + torch.tensor([0, 0, 0, 0, 0, 1.0]), torch.zeros(50, 53), torch.zeros(50, 2)
+    )
+    plain, styled = plot_motion(block, Controls(), torch.zeros(32_000), kind="svg"), b""
+    with matplotlib.rc_context({"font.size": 20, "axes.spines.top": False, "svg.hashsalt": "other"}):
+        styled = plot_motion(block, Controls(), torch.zeros(32_000), kind="svg")
+        assert matplotlib.rcParams["font.size"] == 20
+    assert plain == styled
+
+
 def test_a_face_without_emotion_is_said_to_be_neutral_and_a_tremble_does_not_fill_its_row() -> None:
     pytest.importorskip("matplotlib")
     block, sound = MotionBlock.still(50), torch.zeros(32_000)

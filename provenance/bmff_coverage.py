@@ -58,8 +58,9 @@ def measure_coverage(file: BinaryIO) -> Coverage:
     """Walk the boxes of an open file; damage is reported, not raised."""
     try:
         boxes = top_level_boxes(file)
+        fragments = {box.offset for box in boxes if box.kind == "moof"}
         candidates = tuple(
-            UnhashedBox(box.kind, box.offset, box.length, is_harmless(file, box, boxes))
+            UnhashedBox(box.kind, box.offset, box.length, is_harmless(file, box, fragments))
             for box in boxes
             if not box.is_c2pa
         )

@@ -107,7 +107,7 @@ class UseLedger:
         """Uses of this consent that count now."""
         used, used_ms = self._connection.execute(
             "SELECT count(*), coalesce(sum(duration_ms), 0) FROM reservations"
-            " WHERE consent = ? AND state <> 'refunded'",
+            " WHERE consent = ? AND state IN ('reserved', 'delivering', 'consumed')",
             (consent,),
         ).fetchone()
         return Standing(used, used_ms)
@@ -116,7 +116,7 @@ class UseLedger:
         """Uses that went through this hop of a delegation (named by the SHA-256 of its token)."""
         used, used_ms = self._connection.execute(
             "SELECT count(*), coalesce(sum(duration_ms), 0) FROM hops JOIN reservations ON id = reservation"
-            " WHERE hop = ? AND state <> 'refunded'",
+            " WHERE hop = ? AND state IN ('reserved', 'delivering', 'consumed')",
             (hop,),
         ).fetchone()
         return Standing(used, used_ms)

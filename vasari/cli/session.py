@@ -100,7 +100,7 @@ class Session:
     def result(self, data: Mapping[str, Any], lines: Iterable[str] = ()) -> None:
         """The command's answer: `data` as one JSON document, or `lines` for people, on stdout."""
         if self.as_json:
-            click.echo(json.dumps(data, ensure_ascii=False, allow_nan=False))
+            click.echo(json.dumps(data, allow_nan=False))  # in ASCII: no stranger's text steers a terminal
             return
         for line in lines:
             click.echo(line, color=False if no_color() else None)
@@ -122,7 +122,7 @@ def styled(text: str, **style: Any) -> str:
 
 def table(rows: Iterable[tuple[str, object]]) -> list[str]:
     """Name and value, aligned; rows without a value are left out."""
-    kept = [(name, str(value)) for name, value in rows if value not in (None, "")]
+    kept = [(name, printable(value, LONGEST_MESSAGE)) for name, value in rows if value not in (None, "")]
     width = max((len(name) for name, _ in kept), default=0)
     return [f"  {styled(name.ljust(width), dim=True)}  {value}" for name, value in kept]
 

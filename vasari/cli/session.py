@@ -76,6 +76,9 @@ EXITS = {
     "policy.TokenError": Exit.VERIFICATION_FAILED,
     "policy.SealError": Exit.VERIFICATION_FAILED,
     "policy.PolicyError": Exit.USAGE,
+    "provenance.CertificateError": Exit.VERIFICATION_FAILED,
+    "provenance.ProofError": Exit.VERIFICATION_FAILED,
+    "provenance.KeySourceError": Exit.USAGE,
     "media.MediaError": Exit.BAD_MEDIA,
 }
 """The other packages' errors by name, most derived first, so that no command imports what it does not use."""

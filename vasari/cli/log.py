@@ -57,7 +57,7 @@ def show(session: Session, last: int, checkpoint_out: Path | None) -> None:
     if checkpoint_out is not None:
         if not size:
             raise CommandError(f"{checkpoint_out}: the log is empty, there is no checkpoint yet", Exit.NOTHING_FOUND)
-        write_text(checkpoint_out, data["checkpoint"])
+        write_text(checkpoint_out, str(data["checkpoint"]))
     lines = table([("origin", data["origin"]), ("entries", size), ("key", data["key"]), ("checkpoint", checkpoint_out)])
     for index, entry in entries:
         what = f"{entry.get('event', '')} {entry.get('outcome', '')}".strip()

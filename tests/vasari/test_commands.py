@@ -129,6 +129,24 @@ def test_a_withdrawn_consent_stays_withdrawn_with_a_provable_receipt(lab: Lab, t
     assert checked["index"] == receipt["log_index"]
 
 
+def test_a_receipt_proves_whose_consent_was_withdrawn_and_no_other(lab: Lab, tmp_path: Path) -> None:
+    consent, other, path = lab.issue("mine.jwt"), lab.issue("theirs.jwt"), tmp_path / "receipt.json"
+    key = lab.state / "public" / "log.vkey"
+    lab.json("consent", "withdraw", consent, "--receipt", path)
+    receipt, theirs = json.loads(path.read_text()), lab.json("consent", "withdraw", other)
+    (found,) = lab.json("log", "check", "--receipt", path, "--key", key)["receipts"]
+    assert (found["event"], found["consent"]) == ("consent.withdrawn", receipt["consent"])
+    for changed in (
+        {"consent": theirs["consent"]}, {"salt": theirs["salt"]}, {"log_proof": theirs["log_proof"]}, {"salt": "x"},
+        {"event": "consent.suspended"}, {"log_index": theirs["log_index"]}, {"log_proof": ""}, {"consent": 1},
+    ):  # fmt: skip
+        path.write_text(json.dumps(receipt | changed))
+        assert lab.run("log", "check", "--receipt", path, "--key", key).exit_code == Exit.VERIFICATION_FAILED, changed
+    for nothing in ("", "[]", "{}", '{"receipts": []}'):
+        path.write_text(nothing)
+        assert lab.run("log", "check", "--receipt", path, "--key", key).exit_code == Exit.VERIFICATION_FAILED, nothing
+
+
 def test_a_refusal_names_every_reason_is_logged_and_leaves_no_file(lab: Lab, tmp_path: Path) -> None:
     consent = lab.issue("refused.jwt", "--max-seconds", 1)
     lab.run("consent", "withdraw", consent)

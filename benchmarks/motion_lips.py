@@ -190,15 +190,15 @@ def without(model: MotionModel, folds: Path) -> Callable[[str], MotionModel]:
 
 
 def measure_lips(model: MotionModel, data: Path, folds: Path = FOLDS, plots: Path | None = None) -> Rows:
-    """`folds` is what `generator.training.fit_lip_opening` wrote, with its encoder as `encoder.safetensors`, `.json`."""
+    """`folds`: what `generator.training.fit_lip_opening` wrote, beside its encoder as encoder.safetensors, .json."""
     talkers = list(grid(data / "grid"))
     unheard = [recording for recording in talkers if recording.talker in HELD_OUT_TALKERS]
     never_heard_grid = MotionModel(load_encoder(folds / "encoder"), model.flow, model.lips)
     silent: list[float] = []
     rows = _measure(ljspeech(data / "speech"), lambda _: model, "", silent, plots)
     rows |= _measure(unheard, without(model, folds), "_grid", silent, plots)
-    everybody = _measure(talkers, without(never_heard_grid, folds), "_grid_all_talkers", [], None)
-    rows |= {name if name.endswith("_all_talkers") else f"{name}_all_talkers": row for name, row in everybody.items()}
+    everybody = _measure(talkers, without(never_heard_grid, folds), "_grid", [], None)
+    rows |= {f"{name}_all_talkers": row for name, row in everybody.items()}
     rows["silent_lip_mad"] = mean_row(silent, "inter-ocular distances")
     return rows
 

@@ -7,7 +7,7 @@ and learns which sounds open less than the studio's rules say. It is nothing in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import torch
@@ -34,7 +34,7 @@ class LipState:
 
     values: Tensor | None = None  # [BEFORE, VALUES]
     gate: float = 0.0
-    closures: HeardClosures = HeardClosures()
+    closures: HeardClosures = field(default_factory=HeardClosures)
 
 
 @dataclass(frozen=True)
@@ -78,4 +78,5 @@ class LipOpening(nn.Module):
         self.correction = nn.Linear((BEFORE + 1 + AFTER) * VALUES, 1)
 
     def forward(self, lips: LipBlock) -> Tensor:
-        return lips.ruled_cm + self.correction(lips.window)[:, 0] * lips.share
+        correction: Tensor = self.correction(lips.window)  # [BLOCK, 1]
+        return lips.ruled_cm + correction[:, 0] * lips.share

@@ -107,7 +107,7 @@ def speech_mouth(mouth: Tensor, closed: float, gate: float, strength: float) -> 
 
 
 def mouth_with_opening(mouth: Tensor, beyond_rest_cm: float) -> Tensor:
-    """[17] weights 0..1 -> the same with lips so much farther apart than at rest: by the jaw, below its rest by lips."""
+    """[17] weights 0..1 -> the same, lips so much farther apart than at rest: by the jaw, below its rest by lips."""
     mouth = mouth.clone()
     jaw = float(mouth[_JAW]) + (beyond_rest_cm - float(mouth @ _GAPS)) / LIP_GAP_CM["jawOpen"]
     mouth[_JAW] = max(0.0, jaw)

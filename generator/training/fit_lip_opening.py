@@ -1,6 +1,6 @@
 """Fit the correction of the lips (`generator.lip_opening`) on filmed lips, with each talker left out in turn.
 
-    nice python -m generator.training.fit_lip_opening --grid GRID --encoder runs/lips/encoder/encoder --out runs/lips/folds
+    python -m generator.training.fit_lip_opening --grid GRID --encoder runs/lips/encoder/encoder --out runs/lips/folds
 
 Ridge regression: a minute, no random numbers. The encoder must never have heard a talker of GRID: it then errs on
 these voices as it will on others, and errors are what is corrected. Writes all.safetensors (to ship) and
@@ -26,7 +26,6 @@ from generator.audio_encoder import DELAY_FRAMES, AudioEncoder, EncoderConfig
 from generator.audio_features import UNIT
 from generator.controls import FPS
 from generator.lip_opening import LipBlock, LipOpening, LipState, ruled_lips
-from generator.motion_mouth import REST_GAP_CM
 from generator.motion_transformer import BLOCK
 from generator.speech_hearing import Hearing
 from generator.studio.speech_synthesis import Samples
@@ -34,8 +33,10 @@ from generator.training.motion_dataset import GRID_FACE_CM, grid_talkers, read_p
 
 Array = npt.NDArray[np.float64]
 MARGIN_S = 0.1  # of what precedes and follows the words
-SCALES = (0.6, 1.6)  # a voice doesn't tell how wide its owner opens: real lips are brought to the spread of the ruled ones
-LEVEL = False
+SCALES = (
+    0.6,
+    1.6,
+)  # a voice doesn't tell how wide its owner opens: real lips are brought to the spread of the ruled ones
 LEAST_SPREAD = 0.05  # of an input
 
 
@@ -65,7 +66,7 @@ def hear_lips(hearing: Hearing, sound: Samples, silent_frames: int) -> LipBlock:
     padded = np.zeros(units * UNIT, np.float32)
     padded[silent_frames * UNIT : silent_frames * UNIT + len(sound)] = sound
     state, lips, blocks = hearing.start(), LipState(), []
-    for unit in torch.from_numpy(padded).split(UNIT):
+    for unit in torch.from_numpy(padded.reshape(units, UNIT)):
         heard, state = hearing.step(unit, state)
         if heard:
             block, lips = ruled_lips(heard, lips)
@@ -86,8 +87,8 @@ def lessons(encoder: AudioEncoder, grid: Path) -> Iterable[Lesson]:
             heard = hear_lips(hearing, sound, silent_frames)
             end = min(len(real), len(heard.ruled_cm), round((spoken[-1].end_s + MARGIN_S) * FPS))
             ruled = heard.ruled_cm[begin:end].double().numpy()
-            part = real[begin:end] * np.clip(ruled.std() / real[begin:end].std(), *SCALES) - REST_GAP_CM
-            missing = part - ruled - (0 if LEVEL else (part - ruled).mean())
+            part = real[begin:end] * np.clip(ruled.std() / real[begin:end].std(), *SCALES)
+            missing = part - part.mean() - (ruled - ruled.mean())  # how open a face is on the whole isn't heard either
             inputs, share = heard.window[begin:end].double().numpy(), heard.share[begin:end].double().numpy()
             yield Lesson(talker, inputs, missing, share)
 
@@ -102,7 +103,7 @@ def fit(taught: list[Lesson], ridge: float) -> LipOpening:
     missing = np.concatenate([lesson.missing_cm for lesson in taught])
     *weights, bias = np.linalg.solve(rows.T @ rows + penalty, rows.T @ missing)
     scaled = np.array(weights) / spread
-    lips = LipOpening()
+    lips = LipOpening().requires_grad_(False)
     lips.load_state_dict(
         {
             "correction.weight": torch.from_numpy(scaled)[None].float(),
@@ -138,7 +139,9 @@ def run(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grid", type=Path, required=True, help="folder with the GRID clips, tracks and phones")
-    parser.add_argument("--encoder", type=Path, required=True, help="path of an encoder that never heard GRID, no ending")
+    parser.add_argument(
+        "--encoder", type=Path, required=True, help="path of an encoder that never heard GRID, no ending"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/lips/folds"))
     parser.add_argument("--ridge", type=float, default=1.0)
     run(parser.parse_args())

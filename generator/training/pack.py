@@ -43,7 +43,9 @@ def pack(parts: Mapping[str, Path], lips: Path, out: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--motion", type=Path, required=True, help="path of the motion checkpoint, without ending")
-    parser.add_argument("--lips", type=Path, required=True, help="all.safetensors of generator.training.fit_lip_opening")
+    parser.add_argument(
+        "--lips", type=Path, required=True, help="all.safetensors of generator.training.fit_lip_opening"
+    )
     parser.add_argument("--render", type=Path, required=True, help="path of the render checkpoint, without ending")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()

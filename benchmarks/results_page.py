@@ -56,6 +56,9 @@ HEADLINES = (  # result file, id, plain words, at the top of the page
 )
 
 
+WRITTEN = ("benchmarks/results", "docs/BENCHMARKS.md")
+"""What measuring itself changes."""
+
 ROUNDING = 1e-12  # a perfect rank correlation may come out a last bit short of 1
 
 
@@ -213,7 +216,14 @@ def _cpu_lines() -> list[str]:
 
 @functools.cache
 def commit(root: Path = ROOT) -> str:
-    """Short hash of the measured commit, with a plus sign when files differ from it; as at the first call."""
-    describe = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(describe, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Short hash of the measured commit; a plus sign when files but for results differ from it; as at the first call.
+
+    "unknown" outside of a git checkout.
+    """
+    head = _git(root, "rev-parse", "--short", "HEAD")
+    changed = _git(root, "diff", "--quiet", "HEAD", "--", ".", *(f":(exclude){path}" for path in WRITTEN))
+    return head.stdout.strip() + ("+" if changed.returncode else "") if head.returncode == 0 else "unknown"
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)

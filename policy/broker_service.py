@@ -15,6 +15,7 @@ import contextlib
 import http.client
 import ipaddress
 import os
+import re
 import socket
 import struct
 import threading
@@ -222,7 +223,7 @@ def _handler(broker: ReleasesKeys, users: frozenset[int] | None) -> type[BaseHTT
             length = self.headers.get("Content-Length", "")
             if self.path != PATH:
                 return 404, {"title": "Not found", "detail": f"only {PATH} is served"}
-            if not (length.isascii() and length.isdecimal()) or int(length) > MAX_REQUEST_BYTES:
+            if not re.fullmatch("[0-9]{1,9}", length) or int(length) > MAX_REQUEST_BYTES:
                 return 413, {"title": "Too large", "detail": f"expected a length of at most {MAX_REQUEST_BYTES}"}
             try:
                 grant, entry, proof = _read_request(self.rfile.read(int(length)))

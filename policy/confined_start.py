@@ -3,7 +3,8 @@
 Run as a script by `confined_process`, in a fresh interpreter that has imported nothing but the standard library. In
 this order, and each step or none: no core dumps and bounded files, memory and descriptors; an end with the gate
 (PR_SET_PDEATHSIG); no privileges by execution; files by Landlock (code and libraries to read, nothing to write, and so
-no state folder); system calls by seccomp (no socket, no program, no process, no look into another one). Only then is
+no state folder); system calls by seccomp (no socket, no program, no process, nothing done to another one, and nothing
+that Landlock lets through or that would outlast it: modes and attributes of files, System V memory). Only then is
 other code imported, which may start threads, and the process changes to its user. What it can't give up ends it.
 
 Sources: landlock(7), seccomp(2), capset(2), and the system call tables of Linux for x86-64 and arm64.
@@ -50,19 +51,31 @@ DENIED: dict[str, Sequence[int]] = {
         41, 42, 43, 49, 50, 53, 288,  # socket connect accept bind listen socketpair accept4
         57, 58, 59, 322,  # fork vfork execve execveat
         101, 310, 311, 312, 434, 438,  # ptrace process_vm_readv process_vm_writev kcmp pidfd_open pidfd_getfd
-        155, 161, 165, 166, 272, 304, 308, 428, 429, 430, 432, 442,  # mounts, chroot, unshare, setns, by handle
+        155, 161, 165, 166, 272, 304, 308, 428, 429, 430, 432, 442, 467,  # mounts, chroot, unshare, setns, by handle
         167, 168, 169, 175, 176, 246, 313, 320,  # swap, reboot, modules, kexec
         248, 249, 250, 298, 321, 323, 425,  # keys, perf_event_open, bpf, userfaultfd, io_uring_setup
+        76, 90, 91, 92, 93, 94, 260, 268, 452,  # truncate by path; mode and owner of files
+        132, 235, 261, 280, 188, 189, 190, 197, 198, 199, 463, 466, 469,  # their times, attributes and flags
+        29, 30, 31, 64, 65, 66, 67, 68, 69, 70, 71, 220, 240, 241, 242, 243, 244, 245,  # System V IPC, message queues
+        62, 129, 200, 297,  # kill rt_sigqueueinfo tkill rt_tgsigqueueinfo
+        141, 142, 144, 203, 251, 256, 279, 314,  # priority, scheduling and memory placement, of others too
     ),
     "aarch64": (
         198, 199, 200, 201, 202, 203, 242,
         221, 281,
         117, 270, 271, 272, 434, 438,
-        39, 40, 41, 51, 97, 265, 268, 428, 429, 430, 432, 442,
+        39, 40, 41, 51, 97, 265, 268, 428, 429, 430, 432, 442, 467,
         104, 105, 106, 142, 224, 225, 273, 294,
         217, 218, 219, 241, 280, 282, 425,
+        45, 52, 53, 54, 55, 452,
+        88, 5, 6, 7, 14, 15, 16, 463, 466, 469,
+        180, 181, 182, 183, 184, 185, 186, 187, 188, 189, 190, 191, 192, 193, 194, 195, 196, 197,
+        129, 130, 138, 240,
+        30, 118, 119, 122, 140, 238, 239, 274,
     ),
 }  # fmt: skip
+TGKILL = {"x86_64": 234, "aarch64": 131}
+PRLIMIT = {"x86_64": 302, "aarch64": 261}
 CLONE = {"x86_64": 56, "aarch64": 220}
 CLONE3 = 435
 CLONE_THREAD = 0x10000
@@ -218,21 +231,32 @@ def _allow(rules: int, path: str, access: int) -> None:
 
 
 def filter_system_calls(machine: str) -> None:
-    """Deny `DENIED` with EPERM, and every new process; threads go on."""
+    """Deny `DENIED` with EPERM, every new process, and signals and limits for others; threads go on."""
     if machine not in AUDIT_ARCH:
         raise CannotConfineError(f"no filter of system calls is known for {machine}")
-    program = b"".join(struct.pack("HBBI", *step) for step in filter_program(machine))
+    program = b"".join(struct.pack("HBBI", *step) for step in filter_program(machine, os.getpid()))
     held = ctypes.create_string_buffer(program, len(program))
     fields = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held))
     _prctl(PR_SET_SECCOMP, 2, ctypes.create_string_buffer(fields, len(fields)))
 
 
-def filter_program(machine: str) -> list[tuple[int, int, int, int]]:
-    """Classic BPF: (code, steps over when true, when false, constant)."""
+def filter_program(machine: str, process: int) -> list[tuple[int, int, int, int]]:
+    """Classic BPF for this `process`: (code, steps over when true, when false, constant)."""
     load, equal, at_least, any_bit, answer = 0x20, 0x15, 0x35, 0x45, 0x06
     kill, allow, deny, unknown = 0x80000000, 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
     denied = DENIED[machine]
     checks = [(equal, len(denied) - at, 0, number) for at, number in enumerate(denied)]  # to `deny`, after `allow`
+
+    def only_with(number: int, test: int, constant: int) -> list[tuple[int, int, int, int]]:
+        """Of one call: whether its first argument passes the test decides."""
+        return [
+            (equal, 0, 4, number),
+            (load, 0, 0, 16),
+            (test, 1, 0, constant),
+            (answer, 0, 0, deny),
+            (answer, 0, 0, allow),
+        ]
+
     return [
         (load, 0, 0, 4),
         (equal, 1, 0, AUDIT_ARCH[machine]),
@@ -242,11 +266,9 @@ def filter_program(machine: str) -> list[tuple[int, int, int, int]]:
         (answer, 0, 0, deny),
         (equal, 0, 1, CLONE3),
         (answer, 0, 0, unknown),  # libraries then take clone, whose flags can be looked at
-        (equal, 0, 4, CLONE[machine]),
-        (load, 0, 0, 16),
-        (any_bit, 1, 0, CLONE_THREAD),
-        (answer, 0, 0, deny),
-        (answer, 0, 0, allow),
+        *only_with(CLONE[machine], any_bit, CLONE_THREAD),
+        *only_with(TGKILL[machine], equal, process),  # its own threads, which the change of user asks for
+        *only_with(PRLIMIT[machine], equal, 0),  # its own limits
         *checks,
         (answer, 0, 0, allow),
         (answer, 0, 0, deny),

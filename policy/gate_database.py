@@ -43,7 +43,7 @@ class WriteAheadSync:
 
     def __init__(self, path: Path) -> None:
         self._asked: SimpleQueue[Answer | None] = SimpleQueue()
-        written_ahead = path.with_name(f"{path.name}-wal")
+        written_ahead = f"{path}-wal"
         self._thread = Thread(target=_sync_when_asked, args=(written_ahead, self._asked), name="gate-sync", daemon=True)
         self._end = weakref.finalize(self, self._asked.put, None)
 
@@ -62,7 +62,7 @@ class WriteAheadSync:
             self._thread.join()
 
 
-def _sync_when_asked(path: Path, asked: SimpleQueue[Answer | None]) -> None:
+def _sync_when_asked(path: str, asked: SimpleQueue[Answer | None]) -> None:
     while (answer := asked.get()) is not None:
         wrong: OSError | None = OSError("it was not tried")
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -106,7 +107,7 @@ class UseLedger:
         """Uses of this consent that count now."""
         used, used_ms = self._connection.execute(
             "SELECT count(*), coalesce(sum(duration_ms), 0) FROM reservations"
-            " WHERE consent = ? AND state <> 'refunded'",
+            " WHERE consent = ? AND state IN ('reserved', 'delivering', 'consumed')",
             (consent,),
         ).fetchone()
         return Standing(used, used_ms)
@@ -115,7 +116,7 @@ class UseLedger:
         """Uses that went through this hop of a delegation (named by the SHA-256 of its token)."""
         used, used_ms = self._connection.execute(
             "SELECT count(*), coalesce(sum(duration_ms), 0) FROM hops JOIN reservations ON id = reservation"
-            " WHERE hop = ? AND state <> 'refunded'",
+            " WHERE hop = ? AND state IN ('reserved', 'delivering', 'consumed')",
             (hop,),
         ).fetchone()
         return Standing(used, used_ms)
@@ -274,8 +275,10 @@ def _start_time(pid: int) -> str:
 
 
 def _file_sha256(path: Path) -> str | None:
+    """None unless a regular file is there; a pipe, which who owns the folder may have put there, is not waited for."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return hashlib.file_digest(file, "sha256").hexdigest() if regular else None
     except OSError:
         return None

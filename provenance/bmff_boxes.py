@@ -6,7 +6,8 @@ excluded boxes were changed or added as trusted. ISO/IEC 14496-12 section 4.2 de
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -15,8 +16,18 @@ from provenance.errors import ProvenanceError
 C2PA_BOX_ID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 ALWAYS_EXCLUDED = ("ftyp", "mfra")
 PADDING = ("free", "skip")
-MAX_BOXES = 100_000
+CONTAINERS = frozenset(
+    ["moov", "trak", "edts", "mdia", "minf", "dinf", "stbl", "tref", "udta", "meta", "mvex", "moof", "traf", "mfra"]
+)
+"""Kinds of boxes whose inner boxes the first engine lists one by one."""
+MAX_BOXES = 32_000
+"""In a whole file: an hour and a half of fragments of two seconds. The first engine's time grows with the square of
+their number, 10 s at this one; 1 MB of empty boxes would take it minutes."""
 READ_BYTES = 1 << 20
+
+
+class TooManyBoxesError(ProvenanceError):
+    """A file has more than `MAX_BOXES`, at any depth."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +47,40 @@ class Box:
 
 
 def top_level_boxes(file: BinaryIO) -> tuple[Box, ...]:
-    """All top-level boxes in order; raises ProvenanceError where the chain of boxes breaks."""
-    end = file.seek(0, os.SEEK_END)
+    """All top-level boxes in order; raises ProvenanceError where the chain breaks, TooManyBoxesError for too many."""
     boxes: list[Box] = []
-    offset = 0
-    while offset < end:
-        if len(boxes) >= MAX_BOXES:
-            raise ProvenanceError(f"MP4: more than {MAX_BOXES} top-level boxes")
-        box = _read_header(file, offset, end)
-        boxes.append(box)
-        offset += box.length
+    try:
+        for box in _boxes_between(file, 0, file.seek(0, os.SEEK_END)):
+            if len(boxes) >= MAX_BOXES:
+                raise TooManyBoxesError(f"MP4: more than {MAX_BOXES} boxes")
+            boxes.append(box)
+    finally:
+        _require_countable(file, boxes)
     return tuple(boxes)
+
+
+def _require_countable(file: BinaryIO, boxes: Sequence[Box]) -> None:
+    """Raise TooManyBoxesError for too many inside of them; an inner chain that breaks is the engines' matter."""
+    left, containers = MAX_BOXES - len(boxes), [box for box in boxes if box.kind in CONTAINERS]
+    while containers:
+        outer = containers.pop()
+        start = outer.offset + outer.header_bytes + (4 if outer.kind == "meta" else 0)  # version and flags
+        with suppress(ProvenanceError):
+            for box in _boxes_between(file, start, outer.offset + outer.length):
+                left -= 1
+                if left < 0:
+                    break
+                if box.kind in CONTAINERS:
+                    containers.append(box)
+        if left < 0:
+            raise TooManyBoxesError(f"MP4: more than {MAX_BOXES} boxes")
+
+
+def _boxes_between(file: BinaryIO, offset: int, end: int) -> Iterator[Box]:
+    while offset < end:
+        box = _read_header(file, offset, end)
+        yield box
+        offset += box.length
 
 
 def _read_header(file: BinaryIO, offset: int, end: int) -> Box:

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from provenance.bmff_boxes import ALWAYS_EXCLUDED, C2PA_BOX_ID, Box, hash_unhashed_boxes, top_level_boxes
+from provenance.bmff_boxes import (
+    ALWAYS_EXCLUDED,
+    C2PA_BOX_ID,
+    Box,
+    TooManyBoxesError,
+    hash_unhashed_boxes,
+    top_level_boxes,
+)
 from provenance.errors import ProvenanceError
 from provenance.harmless_boxes import is_harmless
 from provenance.manifest_store import MAX_STORE_BYTES
@@ -47,6 +54,8 @@ class Coverage:
     extra_credentials: str = ""
     layout_fault: str = ""
     covered_by_release: tuple[str, ...] = ALWAYS_EXCLUDED
+    crowded: bool = False
+    """More boxes than an engine should be given; nothing but `damage` is known."""
 
     def unhashed(self, manifest: Mapping[str, Any]) -> tuple[UnhashedBox, ...]:
         """The boxes that this manifest's hard binding leaves out."""
@@ -58,14 +67,15 @@ def measure_coverage(file: BinaryIO) -> Coverage:
     """Walk the boxes of an open file; damage is reported, not raised."""
     try:
         boxes = top_level_boxes(file)
+        fragments = {box.offset for box in boxes if box.kind == "moof"}
         candidates = tuple(
-            UnhashedBox(box.kind, box.offset, box.length, is_harmless(file, box, boxes))
+            UnhashedBox(box.kind, box.offset, box.length, is_harmless(file, box, fragments))
             for box in boxes
             if not box.is_c2pa
         )
         excluded = hash_unhashed_boxes(file, boxes)
     except ProvenanceError as error:
-        return Coverage((), _EMPTY_SHA256, damage=str(error))
+        return Coverage((), _EMPTY_SHA256, damage=str(error), crowded=isinstance(error, TooManyBoxesError))
     coverage = Coverage(candidates, excluded)
     held = [box for box in boxes if box.is_c2pa]
     purposes = []

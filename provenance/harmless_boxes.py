@@ -6,7 +6,7 @@ padding is zeros, `ftyp` lists registered brands, `mfra` points at fragments tha
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Set
 from typing import BinaryIO
 
 from provenance.bmff_boxes import PADDING, READ_BYTES, Box
@@ -20,8 +20,8 @@ msdh msix risx lmsg cmfc cmf2 cmff cmfl cmfs cmfd ccff piff 3gp4 3gp5 3gp6 3gp7 
 BRANDS = frozenset(_BRAND_LIST.split()) | {"\0\0\0\0"}
 
 
-def is_harmless(file: BinaryIO, box: Box, boxes: Sequence[Box]) -> bool:
-    """Whether `box` holds nothing but what its kind is for; `boxes` are all top-level boxes of the file."""
+def is_harmless(file: BinaryIO, box: Box, fragments: Set[int]) -> bool:
+    """Whether `box` holds nothing but what its kind is for; `fragments`: where the file's `moof` boxes begin."""
     if box.kind in PADDING:
         return _is_zero(file, box)
     if box.kind not in ("ftyp", "mfra") or box.length > MAX_LOOKED_AT_BYTES:
@@ -30,7 +30,7 @@ def is_harmless(file: BinaryIO, box: Box, boxes: Sequence[Box]) -> bool:
     payload = file.read(box.length - box.header_bytes)
     if box.kind == "ftyp":
         return box.offset == 0 and _lists_brands(payload)
-    return _indexes_fragments(payload, box.length, {other.offset for other in boxes if other.kind == "moof"})
+    return _indexes_fragments(payload, box.length, fragments)
 
 
 def _is_zero(file: BinaryIO, box: Box) -> bool:
@@ -52,7 +52,7 @@ def _lists_brands(payload: bytes) -> bool:
     return all(brand.decode("latin-1").rstrip(" ") in BRANDS for brand in brands)
 
 
-def _indexes_fragments(payload: bytes, length: int, fragments: set[int]) -> bool:
+def _indexes_fragments(payload: bytes, length: int, fragments: Set[int]) -> bool:
     """One `tfra` per track whose entries are existing fragments, then an `mfro` with the length of it all."""
     try:
         parts = list(_children(payload))
@@ -64,7 +64,7 @@ def _indexes_fragments(payload: bytes, length: int, fragments: set[int]) -> bool
         return False
 
 
-def _points_at(body: bytes, fragments: set[int]) -> bool:
+def _points_at(body: bytes, fragments: Set[int]) -> bool:
     flags, _track, sizes, count = struct.unpack(">IIII", body[:16])
     version = flags >> 24
     if flags not in (0, 1 << 24) or sizes >> 6:

@@ -14,6 +14,8 @@ from provenance.errors import ProvenanceError
 CLAIM_LABELS = frozenset({"c2pa.claim", "c2pa.claim.v2"})
 PART_LABELS = CLAIM_LABELS | {"c2pa.assertions", "c2pa.signature", "c2pa.credentials", "c2pa.databoxes"}
 _MAX_MANIFESTS = 1000
+_MAX_BOXES = 200_000
+_MAX_NESTING = 32
 _REQUESTABLE, _LABELLED = 0x01, 0x02  # toggles of a description box
 
 
@@ -44,19 +46,27 @@ def check_store_layout(store: bytes) -> str | None:
 def cbor_fault(store: bytes) -> str | None:
     """None when all CBOR in a store is whole, so that no reader reserves memory for what isn't there; else the fault.
 
-    Compressed manifests are not looked into. A store whose boxes are damaged has a fault, too.
+    Compressed manifests are not looked into. A store whose boxes are damaged, nested without end or without number has
+    a fault, too.
     """
-    boxes = [JumbfBox(b"jumb", store)]
+    counted, level = 0, [JumbfBox(b"jumb", store)]
     try:
-        while boxes:
-            box = boxes.pop()
-            if box.kind == b"cbor":
-                require_well_formed(box.payload)
-            elif box.kind == b"jumb":
-                boxes += _iterate_boxes(box.payload)
+        for _ in range(_MAX_NESTING):
+            inner: list[JumbfBox] = []
+            for box in level:
+                if box.kind == b"cbor":
+                    require_well_formed(box.payload)
+                for child in _iterate_boxes(box.payload) if box.kind == b"jumb" else ():
+                    inner.append(child)
+                    counted += 1
+                    if counted > _MAX_BOXES:
+                        return f"more than {_MAX_BOXES} JUMBF boxes"
+            if not inner:
+                return None
+            level = inner
     except ProvenanceError as error:
         return str(error)
-    return None
+    return f"JUMBF boxes are nested more than {_MAX_NESTING} deep"
 
 
 def claim_signature(store: bytes, label: str) -> bytes | None:

@@ -36,7 +36,7 @@ def find_store(file: BinaryIO, media_type: str) -> FoundStore | None:
     return FoundStore(store, len(store) + _FRAMING_BYTES.get(media_type, 0) + padding)
 
 
-def _cut(content: mmap.mmap | bytes, start: int) -> bytes | None:
+def _cut(content: mmap.mmap | bytearray, start: int) -> bytes | None:
     if start < 0:
         return None
     size = int.from_bytes(content[start : start + 4], "big")
@@ -47,7 +47,7 @@ def _cut(content: mmap.mmap | bytes, start: int) -> bytes | None:
 
 def _from_jpeg(content: mmap.mmap) -> FoundStore | None:
     """Join the APP11 segments that carry one JUMBF box (ISO/IEC 19566-5 annex D)."""
-    joined, framed, offset = b"", 0, 2
+    joined, framed, offset = bytearray(), 0, 2
     while offset + 4 <= len(content) and content[offset] == 0xFF and content[offset + 1] != _START_OF_SCAN:
         length = int.from_bytes(content[offset + 2 : offset + 4], "big")
         payload = content[offset + 4 : offset + 2 + length]

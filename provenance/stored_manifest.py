@@ -53,7 +53,7 @@ def read_stored_manifest(store: bytes, anchors: TrustAnchors | None = None) -> S
     """Check a manifest store; raises RepositoryError when it is malformed or anything in it was changed."""
     if not 0 < len(store) <= MAX_STORED_BYTES:
         raise RepositoryError(f"manifest store: expected 1 to {MAX_STORED_BYTES} bytes, got {len(store)}")
-    if fault := check_store_layout(store) or cbor_fault(store):
+    if fault := cbor_fault(store) or check_store_layout(store):
         raise RepositoryError(f"manifest store: {fault}")
     settings = EngineSettings.for_anchors(anchors) if anchors else EngineSettings()
     try:

@@ -98,6 +98,8 @@ def _verify_open(
     file: BinaryIO, path: Path, media_type: str, anchors: TrustAnchors, validation_time: datetime | None
 ) -> CredentialsReport:
     look = _look(file, media_type)
+    if look.coverage is not None and look.coverage.crowded:
+        return _unread("broken" if look.stores else "unreadable", "vasari.tooManyBoxes", look.coverage.damage)
     if fault := next(filter(None, map(cbor_fault, look.stores)), None):  # the engines would reserve memory for it
         report = _unread("broken", "vasari.manifestBoxMalformed", fault)
         beside = tuple(_coverage_findings(look.coverage, None)) if look.coverage else ()

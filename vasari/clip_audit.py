@@ -117,11 +117,12 @@ class ClipAuditor:
         recording that the auditor holds.
 
         A clip that was damaged after signing still gets its verdict, from the credentials alone. Raises
-        `media.MediaError` when any other file can't be decoded, OSError when it can't be read.
+        `media.MediaError` when any other file can't be decoded or changes meanwhile, OSError when it can't be read.
         """
         began = time.monotonic()
         if path.exists() and not path.is_file():
             raise MediaError(str(path), expected="a clip", came="no regular file", remedy="Give a video file.")
+        before = _version(path)
         digest, size_bytes = _sha256(path)
         credentials = verify_clip(path, self.anchors, validation_time=at) if self.anchors is not None else None
         info: MediaInfo | None = None
@@ -133,6 +134,9 @@ class ClipAuditor:
             if credentials is None or credentials.state != "broken":
                 raise _plain(error, path) from error
             evidence = Evidence(credentials=credentials, damage=str(error))
+        if _version(path) != before:  # else the evidence could be another file's than the SHA-256
+            raise MediaError(str(path), expected="a file that stays as it is", came="it was changed while it was read",
+                             remedy="Copy it to where nobody else writes, then try again.")  # fmt: skip
         evidence = replace(evidence, given=dict(given))
         return ClipAudit(
             path=str(path),
@@ -291,6 +295,12 @@ def _reporting(blocks: Iterator[FrameBlock], progress: Callable[[float], None] |
         yield block
         if progress is not None and block.times:
             progress(float(block.times[-1]))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Which file the name means, and when it or its content was last touched, which its owner can't set back."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _sha256(path: Path) -> tuple[str, int]:

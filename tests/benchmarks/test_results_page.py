@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results_page import ROOT, Goal, page, read_goals, write_results
+from benchmarks.results_page import ROOT, Goal, commit, page, read_goals, write_results
 
 ROW = {"value": 31.25, "unit": "dB", "n": 11, "command": "python -m benchmarks.renderer"}
 STAMP = {"commit": "abc1234", "hardware": "2 cores"}
@@ -74,3 +74,23 @@ def test_every_row_names_the_measured_commit(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "benchmarks" / "results" / "renderer.json").read_text())
     head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     assert rows["cpu_fps"]["commit"] == head.stdout.strip()
+
+
+def test_a_commit_is_marked_where_code_differs_and_not_where_results_do(tmp_path: Path) -> None:
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    for path in ("benchmarks/results/motion.json", "docs/BENCHMARKS.md", "code.py"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("1\n")
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    (tmp_path / "benchmarks/results/motion.json").write_text("2\n")
+    (tmp_path / "docs/BENCHMARKS.md").write_text("2\n")
+    clean = commit.__wrapped__(tmp_path)
+    assert len(clean) >= 7
+    assert not clean.endswith("+")
+    (tmp_path / "code.py").write_text("2\n")
+    assert commit.__wrapped__(tmp_path) == f"{clean}+"
+
+
+def test_outside_of_a_checkout_the_commit_is_unknown(tmp_path: Path) -> None:
+    assert commit.__wrapped__(tmp_path) == "unknown"

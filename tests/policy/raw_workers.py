@@ -160,6 +160,13 @@ def looks_around(end: socket.socket, measures: dict[str, int]) -> None:
         "key": lambda: len(Path(state, "keys", "gate.pem").read_bytes()),
         "write": lambda: Path(state).parent.joinpath("left").write_bytes(b"x"),
         "tmp": lambda: Path("/tmp/left").write_bytes(b"x"),  # noqa: S108
+        "mode": lambda: os.chmod(Path(state, "keys", "gate.pem"), 0o644),  # noqa: PTH101
+        "times": lambda: os.utime(state),
+        "attribute": lambda: os.setxattr(state, "user.left", b"x"),
+        "shared_memory": lambda: system_call("shmget", 0x1234, 4096, 0o1600),
+        "signal": lambda: os.kill(int(gate), 0),
+        "limit": lambda: resource.prlimit(int(gate), resource.RLIMIT_CORE),
+        "priority": lambda: os.setpriority(os.PRIO_PROCESS, int(gate), 19),
         "network": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
         "unix": lambda: socket.socket(socket.AF_UNIX),
         "fork": os.fork,
@@ -190,6 +197,14 @@ def looks_around(end: socket.socket, measures: dict[str, int]) -> None:
         "user": str(os.getresuid()),
     }
     say(end, "failed", error="other", message=json.dumps(said))
+
+
+def system_call(name: str, *values: int) -> int:
+    """By the C library's function of that name."""
+    result: int = getattr(ctypes.CDLL(None, use_errno=True), name)(*values)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), name)
+    return result
 
 
 def outcome(attempt: Callable[[], object]) -> str:

@@ -132,6 +132,7 @@ def test_broker_over_http_answers_with_sentences(simulator: GateSimulator, tmp_p
             ("/v1/content-key", b" " * (256 * 1024 + 1), 413),
         ):
             assert _post(address, path, body) == status
+        assert _post(address, "/v1/content-key", b"{}", length="9" * 5000) == 413
 
 
 def test_slow_callers_hold_nobody_up_and_are_cut_off(simulator: GateSimulator, tmp_path: Path) -> None:
@@ -183,10 +184,10 @@ def test_broker_is_split_once(simulator: GateSimulator, tmp_path: Path) -> None:
         simulator.authority.split_broker(tmp_path / "again", f"unix:{tmp_path}/s")
 
 
-def _post(address: str, path: str, body: bytes) -> int:
+def _post(address: str, path: str, body: bytes, *, length: str | None = None) -> int:
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
     try:
-        connection.request("POST", path, body)
+        connection.request("POST", path, body, {} if length is None else {"Content-Length": length})
         return connection.getresponse().status
     except OSError:
         return 413  # it hung up on a body that is too long

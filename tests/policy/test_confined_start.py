@@ -6,11 +6,22 @@ import errno
 
 import pytest
 
-from policy.confined_start import AUDIT_ARCH, CLONE, CLONE3, CLONE_THREAD, DENIED, CannotConfineError, filter_program
+from policy.confined_start import (
+    AUDIT_ARCH,
+    CLONE,
+    CLONE3,
+    CLONE_THREAD,
+    DENIED,
+    PRLIMIT,
+    TGKILL,
+    CannotConfineError,
+    filter_program,
+)
 from policy.confined_start import filter_system_calls as apply_filter
 
 ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 X32 = 0x40000000
+PROCESS = 4711
 MACHINES = sorted(DENIED)
 
 
@@ -31,12 +42,12 @@ def answer(program: list[tuple[int, int, int, int]], *, number: int, arch: int, 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_call_has_the_answer_it_should_have(machine: str) -> None:
-    program, arch = filter_program(machine), AUDIT_ARCH[machine]
+    program, arch = filter_program(machine, PROCESS), AUDIT_ARCH[machine]
     for number in range(600):
         came = answer(program, number=number, arch=arch)
         if number == CLONE3:
             assert came == ERROR | errno.ENOSYS
-        elif number in DENIED[machine] or number == CLONE[machine]:
+        elif number in (*DENIED[machine], CLONE[machine], TGKILL[machine]):
             assert came == ERROR | errno.EPERM
         else:
             assert came == ALLOW
@@ -44,15 +55,24 @@ def test_every_call_has_the_answer_it_should_have(machine: str) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_threads_are_allowed_and_processes_are_not(machine: str) -> None:
-    program, arch = filter_program(machine), AUDIT_ARCH[machine]
+    program, arch = filter_program(machine, PROCESS), AUDIT_ARCH[machine]
     assert answer(program, number=CLONE[machine], arch=arch, first=CLONE_THREAD | 0x900) == ALLOW
     for flags in (0, 17, 0x10000000, 0x20000):
         assert answer(program, number=CLONE[machine], arch=arch, first=flags) == ERROR | errno.EPERM
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_signals_and_limits_are_for_the_process_itself(machine: str) -> None:
+    program, arch = filter_program(machine, PROCESS), AUDIT_ARCH[machine]
+    for call, own in ((TGKILL[machine], PROCESS), (PRLIMIT[machine], 0)):
+        assert answer(program, number=call, arch=arch, first=own) == ALLOW
+        for other in (1, PROCESS + 1, 0xFFFFFFFF):
+            assert answer(program, number=call, arch=arch, first=other) == ERROR | errno.EPERM
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_another_numbering_of_calls_does_not_get_around_it(machine: str) -> None:
-    program = filter_program(machine)
+    program = filter_program(machine, PROCESS)
     for arch in {0, *AUDIT_ARCH.values(), 0x40000003} - {AUDIT_ARCH[machine]}:
         assert answer(program, number=0, arch=arch) == KILL
     assert answer(program, number=X32 | 41, arch=AUDIT_ARCH[machine]) == ERROR | errno.EPERM

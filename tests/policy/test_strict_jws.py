@@ -113,6 +113,7 @@ def test_a_good_token_is_accepted_by_both_verifiers() -> None:
         (token_of(canonical_json(HEADER)[:-1] + b',"typ":"consent+jwt"}', CLAIMS), "malformed"),
         (token_of(HEADER, canonical_json(CLAIMS)[:-1] + b',"exp":2000000}'), "malformed"),
         (token_of(HEADER, b'{"exp":NaN}'), "malformed"),
+        (token_of(HEADER, b'{"exp":1e999}'), "malformed"),
         (token_of(HEADER, b"[]"), "malformed"),
         (token_of(HEADER, b"\xff"), "malformed"),
         (token_of(HEADER, b"[" * 3000), "malformed"),

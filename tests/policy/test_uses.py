@@ -136,6 +136,15 @@ def test_a_death_around_the_hand_out_is_settled_by_what_is_there(
     assert out.exists()
 
 
+def test_a_pipe_in_place_of_the_clip_is_not_waited_for(ledger: Ledger, tmp_path: Path) -> None:
+    out = tmp_path / "clip.mp4"
+    os.mkfifo(out)
+    ledger.reserve("r")
+    ledger.uses.deliver("r", output=out, part=None, clip_sha256=hashlib.sha256(b"").hexdigest(), log_index=9)
+    assert ledger.uses.recover(NOW + LEASE) == 1
+    assert ledger.uses.standing("c").used == 0
+
+
 def test_a_process_id_that_was_given_to_someone_else_counts_as_gone() -> None:
     current = ProcessIdentity.current()
     assert not current.is_gone()

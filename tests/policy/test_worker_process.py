@@ -269,6 +269,7 @@ def test_a_worker_reaches_neither_files_nor_network_nor_other_processes(gate: Sp
     said = looked_around(gate, account)
     denied = {
         "files", "key", "write", "tmp", "network", "unix", "fork", "program", "memory", "environment_of_gate", "root",
+        "mode", "times", "attribute", "shared_memory", "signal", "limit", "priority",
     }  # fmt: skip
     assert {name for name, came in said.items() if came == "PermissionError"} == denied
     assert said["threads"] == "1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from provenance import ProvenanceError, RepositoryError, read_stored_manifest, verify_clip
 from provenance.bmff_coverage import measure_coverage
 from provenance.cbor import require_well_formed
+from provenance.jumbf import cbor_fault
 from tests.provenance.conftest import Authority
 
 WHOLE = [  # RFC 8949, appendix A
@@ -69,3 +71,18 @@ def test_a_store_with_a_list_of_billions_is_refused_before_an_engine_sees_it(
     assert report.state == "broken"
     assert report.engines == ()
     assert "vasari.manifestBoxMalformed" in [finding.code for finding in report.findings]
+
+
+def box(kind: bytes, *children: bytes) -> bytes:
+    payload = b"".join(children)
+    return struct.pack(">I4s", 8 + len(payload), kind) + payload
+
+
+def test_a_store_of_boxes_without_end_or_number_is_refused_before_it_costs_time_or_memory() -> None:
+    nested = b""
+    for _ in range(10_000):
+        nested = box(b"jumb", nested)
+    for store, fault in ((nested, "nested more than"), (box(b"jumb", box(b"free") * 300_000), "JUMBF boxes")):
+        assert fault in (cbor_fault(store) or "")
+        with pytest.raises(RepositoryError, match=fault):
+            read_stored_manifest(store)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import provenance.engine_encypher
 import provenance.verification
 from provenance import CertificateError, CredentialsReport, TrustAnchors, verify_clip
-from provenance.bmff_boxes import C2PA_BOX_ID, Box, top_level_boxes
+from provenance.bmff_boxes import C2PA_BOX_ID, MAX_BOXES, Box, top_level_boxes
 from tests.provenance.conftest import (
     AUDIO_SHA256,
     CONSENT_SHA256,
@@ -385,3 +385,15 @@ def test_a_hash_that_leaves_out_more_than_the_credentials_is_seen(
     assert report.state == "broken"
     assert report.unhashed_bytes == 100
     assert "vasari.hiddenBytes" in codes(report)
+
+
+@pytest.mark.parametrize("place", ["beside", "inside"])
+def test_a_clip_of_boxes_without_number_is_given_to_no_engine(
+    signed: bytes, authority: Authority, as_file: Callable[..., Path], place: str
+) -> None:
+    """1 MB of empty boxes takes the first engine minutes."""
+    empty = struct.pack(">I4s", 8, b"free") * (MAX_BOXES + 1)
+    inside = struct.pack(">I4s", 8 + len(empty), b"mvex") + empty
+    report = verify_clip(as_file(signed + (empty if place == "beside" else inside)), authority.anchors)
+    assert (report.state, report.engines) == ("broken", ())
+    assert [finding.code for finding in report.findings] == ["vasari.tooManyBoxes"]

@@ -124,5 +124,9 @@ def test_the_command_checks_what_was_written(signed: AuditReport, tmp_path: Path
     page.write_bytes(signed.html.replace(b"Verified", b"Verifled", 1))
     bad = anyone.run("report", "check", page, "--key", tmp_path / "clip.vkey")
     assert (bad.exit_code, "html" in bad.stderr) == (Exit.VERIFICATION_FAILED, True)
+    page.with_suffix(".note").write_bytes(b"\xff\xfe" + signed.note.encode())
+    tampered = anyone.run("report", "check", page, "--key", tmp_path / "clip.vkey")
+    assert (tampered.exit_code, "clip.note is no text" in tampered.stderr) == (Exit.VERIFICATION_FAILED, True)
     page.with_suffix(".note").unlink()
-    assert anyone.run("report", "check", page, "--key", tmp_path / "clip.vkey").exit_code == Exit.USAGE
+    missing = anyone.run("report", "check", page, "--key", tmp_path / "clip.vkey")
+    assert (missing.exit_code, "clip.note: can't be read" in missing.stderr) == (Exit.USAGE, True)

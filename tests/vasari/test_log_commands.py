@@ -31,7 +31,8 @@ def grow(laboratory: Lab, name: str) -> None:
 def test_a_log_is_verified_with_nothing_but_files(laboratory: Lab, tmp_path: Path) -> None:
     key, cosign = laboratory.state / "public" / "log.vkey", tmp_path / "new.checkpoint"
     grow(laboratory, "first")
-    (tmp_path / "old.checkpoint").write_text(laboratory.json("log", "show")["checkpoint"])
+    shown = laboratory.json("log", "show", "--checkpoint-out", tmp_path / "old.checkpoint")
+    assert (tmp_path / "old.checkpoint").read_text(encoding="utf-8") == shown["checkpoint"]
     grow(laboratory, "second")
     stranger = Lab(tmp_path / "nobody")
     assert laboratory.run("log", "export", "--out", tmp_path / "log.jsonl").exit_code == 0
@@ -40,6 +41,11 @@ def test_a_log_is_verified_with_nothing_but_files(laboratory: Lab, tmp_path: Pat
         found = stranger.json("log", "verify", source, "--key", key, "--since", tmp_path / "old.checkpoint")
         assert found["holds"] is True
         assert 0 < found["extends"] < found["entries"]
+        kept = stranger.json("log", "verify", source, "--key", key, "--keep", tmp_path / "kept.checkpoint")[
+            "checkpoint"
+        ]
+        assert stranger.json("log", "verify", source, "--key", key, "--since", tmp_path / "kept.checkpoint")["extends"]
+        assert (tmp_path / "kept.checkpoint").read_text(encoding="utf-8") == kept
 
     witness = (
         "--log-key",

@@ -1,5 +1,6 @@
 """What must never read as a verified release, each case with a real clip and by its own name."""
 
+import hashlib
 import io
 import struct
 from collections.abc import Callable
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from media import MediaError
 from provenance import CredentialsReport, TrustAnchors, revoke_certificate, verify_clip
 from provenance.bmff_boxes import top_level_boxes
 from tests.provenance.conftest import NOW, Authority, make_authority, make_clip, sign, sign_elsewhere
 from tests.vasari.evidence import PROVED, mark
 from vasari.checks import Check, checks
+from vasari.clip_audit import ClipAuditor
 from vasari.evidence import Evidence
 from vasari.verdict import State, Verdict, fold
 
@@ -243,3 +246,16 @@ def test_every_finding_names_its_clause_and_says_what_it_means(
         assert finding.clause
         assert finding.meaning.endswith(".")
         assert finding.meaning != "A check of the credentials has this result.", finding.code
+
+
+def test_a_clip_that_is_swapped_for_another_one_while_it_is_read(
+    clip: bytes, release: bytes, authority: Authority, tmp_path: Path
+) -> None:
+    """Its SHA-256 would be that of one file, its evidence another's."""
+    path, other = tmp_path / "clip.mp4", tmp_path / "other.mp4"
+    path.write_bytes(clip)
+    other.write_bytes(release)
+    auditor = ClipAuditor(authority.anchors)
+    with pytest.raises(MediaError, match="changed while it was read"):
+        auditor.audit(path, progress=lambda _seconds: other.exists() and other.replace(path))
+    assert auditor.audit(path).sha256 == hashlib.sha256(release).hexdigest()

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from media import MediaError
 from policy import Decision, Denial, Refused
-from vasari.cli.session import CommandError, Exit, Session, progress, styled, with_session
+from vasari.cli.session import CommandError, Exit, Session, progress, styled, table, with_session
 
 DENIALS = (
     Denial("consent.expired", "The consent ended on 2026-11-01.", "Ask for a new one."),
@@ -39,6 +39,19 @@ def run(error: Exception | None, *arguments: str) -> Result:
 def refusal() -> Refused:
     """A refusal for two reasons."""
     return Refused(Decision("d1", False, DENIALS, 1, b"", "00" * 32, 7))
+
+
+def test_strangers_text_in_an_answer_steers_no_terminal() -> None:
+    title = "\x1b[2J \x9b2J gpj.\u202e4pm"
+
+    @click.command()
+    @with_session
+    def command(session: Session) -> None:
+        session.result({"title": title}, table([("title", title)]))
+
+    lines, as_json = (CliRunner().invoke(command, options).stdout for options in ([], ["--json"]))
+    assert not {"\x1b", "\x9b", "\u202e"} & set(lines + as_json)
+    assert json.loads(as_json) == {"title": title}
 
 
 @pytest.mark.parametrize(

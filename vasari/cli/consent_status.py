@@ -1,14 +1,16 @@
 """`vasari consent withdraw`, `suspend`, `reinstate`, `uses`, `record`: what becomes of a consent, and who used it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vasari.cli.consent_terms import id_from, issued_consent
-from vasari.cli.session import FILE, CommandError, Exit, Session, moment, styled, table, with_session
+from vasari.cli.session import FILE, LONGEST_MESSAGE, CommandError, Exit, Session, moment, styled, table, with_session
 from vasari.cli.whole_file import write_text
+from vasari.plain_text import printable
 
 if TYPE_CHECKING:
     from policy import Authority, EventReceipt
@@ -139,9 +141,7 @@ def record(session: Session, token_or_id: str) -> None:
 
     with Authority.open(session.state) as authority:
         found = authority.consent_record(issued_consent(authority, id_from(token_or_id)).jti)
-    lines = [styled("Consent record", bold=True)]
-    lines += table((name.replace("_", " "), _plain(value)) for name, value in found.items() if name != "salt")
-    session.result(dict(found), lines)
+    session.result(dict(found), [styled("Consent record", bold=True), *_record_lines(found)])
 
 
 @click.command(short_help="Erase records past their retention.")
@@ -238,5 +238,19 @@ def _tell_uses(session: Session, rows: dict[str, list[dict[str, Any]]], *, singl
         raise SystemExit(Exit.VERIFICATION_FAILED)
 
 
+def _record_lines(record: Mapping[str, Any]) -> list[str]:
+    """A consent record for the person whom it is about: every member but the salt, then the words that were shown."""
+    events = [f"{moment(one['time'])} {one['state']} by {one['actor']}" for one in record["events"]]
+    told = dict(record) | {
+        "purposes": [one["text"] for one in record["purposes"]],
+        "events": events,
+        "notice": f"in language {record['notice']['language']}, {record['notice']['digest']}; it says:",
+    }
+    last = ("events", "notice")
+    rows = [(name.replace("_", " "), told[name]) for name in (*(n for n in told if n not in ("salt", *last)), *last)]
+    lines = table((name, "; ".join(value) if isinstance(value, list) else _plain(value)) for name, value in rows)
+    return [*lines, "", *(f"  {printable(line, LONGEST_MESSAGE)}" for line in record["notice"]["text"].splitlines())]
+
+
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value)

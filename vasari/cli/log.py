@@ -30,15 +30,16 @@ def log() -> None:
 
 @log.command(short_help="Size, key, checkpoint, latest entries.")
 @click.option("--last", type=click.IntRange(min=1), default=MOST_SHOWN, show_default=True, help="How many entries.")
+@click.option("--checkpoint-out", type=click.Path(path_type=Path, dir_okay=False), help="Write the signed checkpoint.")
 @with_session
-def show(session: Session, last: int) -> None:
-    """Show the log's size, key, signed checkpoint and latest entries.
+def show(session: Session, last: int, checkpoint_out: Path | None) -> None:
+    """Show the log's size, key and latest entries, and write its signed checkpoint into a file to be kept elsewhere.
 
     Entries hold no personal data: events, decision ids, the rules that failed, and salted commitments.
 
     \b
     Example:
-      vasari log show --last 5
+      vasari log show --last 5 --checkpoint-out kept.checkpoint
     """
     from policy import Authority
     from provenance import format_log_key
@@ -53,7 +54,11 @@ def show(session: Session, last: int) -> None:
             "checkpoint": log_.checkpoint() if size else None,
             "entries": [{"index": index} | entry for index, entry in entries],
         }
-    lines = table([("origin", data["origin"]), ("entries", size), ("key", data["key"])])
+    if checkpoint_out is not None:
+        if not size:
+            raise CommandError(f"{checkpoint_out}: the log is empty, there is no checkpoint yet", Exit.NOTHING_FOUND)
+        write_text(checkpoint_out, str(data["checkpoint"]))
+    lines = table([("origin", data["origin"]), ("entries", size), ("key", data["key"]), ("checkpoint", checkpoint_out)])
     for index, entry in entries:
         what = f"{entry.get('event', '')} {entry.get('outcome', '')}".strip()
         about = " ".join([str(entry.get("decision", "")), *entry.get("rules", [])])
@@ -161,18 +166,26 @@ def tiles(session: Session, out: Path, checkpoint: Path | None) -> None:
 @click.option("--key", type=FILE, required=True, help="The log's public key (name+hash+base64).")
 @click.option("--since", type=FILE, help="An older checkpoint of this log: must be extended, not rewritten.")
 @click.option("--witness", "witnesses", type=FILE, multiple=True, help="Key of a witness that must have cosigned.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path, dir_okay=False), help="Write the checkpoint, for --since later."
+)
 @with_session
-def verify(session: Session, source: Path, key: Path, since: Path | None, witnesses: tuple[Path, ...]) -> None:
+def verify(
+    session: Session, source: Path, key: Path, since: Path | None, witnesses: tuple[Path, ...], keep: Path | None
+) -> None:
     """Check a whole log offline: SOURCE is a file of `vasari log export` or a folder of tiles.
 
     Every entry is hashed, the root recomputed and compared with the signed checkpoint. Exit code 5 if anything differs.
 
     \b
     Example:
-      vasari log verify log.jsonl --key log.vkey --since kept.checkpoint
+      vasari log verify log.jsonl --key log.vkey --since kept.checkpoint --keep new.checkpoint
     """
     checked = verify_log(source, key, since, witnesses)
-    rows = [(name.replace("_", " "), value) for name, value in checked.items() if name != "witnesses"]
+    if keep is not None:
+        write_text(keep, checked["checkpoint"])
+    shown = ((name, value) for name, value in checked.items() if name not in ("witnesses", "checkpoint"))
+    rows = [*shown, ("kept", keep)]
     rows += [(f"witness {name}", time) for name, time in checked["witnesses"].items()]
     session.result(checked, [styled("The log holds", fg="green", bold=True), *table(rows)])
 
@@ -194,9 +207,11 @@ def verify_log(source: Path, key: Path, since: Path | None, witnesses: tuple[Pat
             note = json.loads(lines[-1])["checkpoint"]
         seen = verify_cosignatures(note, known)
     except (ProofError, LogError) as error:
-        raise CommandError(f"the log does not hold: {error}", Exit.VERIFICATION_FAILED) from error
+        raise CommandError(f"{source}: the log does not hold: {error}", Exit.VERIFICATION_FAILED) from error
     if missing := sorted(set(known) - set(seen)):
-        raise CommandError(f"the checkpoint is not cosigned by {', '.join(missing)}", Exit.VERIFICATION_FAILED)
+        raise CommandError(
+            f"{source}: its checkpoint is not cosigned by {', '.join(missing)}", Exit.VERIFICATION_FAILED
+        )
     return {
         "holds": True,
         "origin": origin,
@@ -204,6 +219,7 @@ def verify_log(source: Path, key: Path, since: Path | None, witnesses: tuple[Pat
         "root": checkpoint.root.hex(),
         "extends": older.size if older else None,
         "witnesses": {name: time.isoformat() for name, time in sorted(seen.items())},
+        "checkpoint": note,
     }
 
 

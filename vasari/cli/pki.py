@@ -130,21 +130,25 @@ def csr(session: Session, country: str, organisation: str, common_name: str, out
 @click.option("--root", type=FILE, required=True, help="The root certificate that CHAIN leads to.")
 @with_session
 def install(session: Session, chain: Path, root: Path) -> None:
-    """Sign with the certificate in CHAIN (PEM, leaf first) from now on. Every rule is checked before.
+    """Sign with the certificate in CHAIN (PEM, leaf first) from now on. Every rule is checked before; exit code 5 when
+    one is broken, and then nothing is changed.
 
     \b
     Example:
       vasari pki install lab-chain.pem --root public-root.pem
     """
-    from provenance import install_certificate_chain
+    from provenance import CertificateError, install_certificate_chain
 
     folder = _folder(session)
     _require_key_file(session)
-    installed = install_certificate_chain(folder, chain.read_bytes(), root.read_bytes(), now=datetime.now(UTC))
+    try:
+        installed = install_certificate_chain(folder, chain.read_bytes(), root.read_bytes(), now=datetime.now(UTC))
+    except CertificateError as error:
+        raise CommandError(f"{chain}, {root}: {error}", Exit.VERIFICATION_FAILED) from error
     publish_certificates(session.state)
     _log(session, "certificate.installed", "claim_signing", installed[0])
     row = _described("claim_signing", installed[0], datetime.now(UTC), set())
-    session.result(row, table(row.items()))
+    session.result(row, _told(row))
 
 
 @pki.command(short_help="A new signing key and certificate.")
@@ -166,7 +170,7 @@ def rotate(session: Session) -> None:
     made = read_chain(folder, "claim_signing")[0]
     _log(session, "certificate.rotated", "claim_signing", made)
     row = _described("claim_signing", made, now, set())
-    session.result(row, table(row.items()))
+    session.result(row, _told(row))
 
 
 @pki.command(short_help="Put a certificate on the revocation list.")
@@ -195,7 +199,7 @@ def revoke(session: Session, name: str, reason: str, since: datetime | None) -> 
     publish_certificates(session.state)
     _log(session, "certificate.revoked", name, certificate, reason)
     row = _described(name, certificate, now, {certificate.serial_number})
-    session.result(row, table(row.items()))
+    session.result(row, _told(row))
 
 
 @pki.command(short_help="Renew the revocation lists, publish roots and lists.")
@@ -258,6 +262,12 @@ def _described(name: str, certificate: "x509.Certificate", now: datetime, revoke
         "days_left": (certificate.not_valid_after_utc - now) / timedelta(days=1),
         "revoked": certificate.serial_number in revoked,
     }
+
+
+def _told(row: dict[str, Any]) -> list[str]:
+    """A described certificate for people."""
+    shown = row | {"days_left": f"{row['days_left']:.0f}", "revoked": "yes" if row["revoked"] else "no"}
+    return table((name.replace("_", " "), value) for name, value in shown.items())
 
 
 def _load(path: Path) -> "tuple[x509.Certificate, ...]":

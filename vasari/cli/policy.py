@@ -120,6 +120,6 @@ def _lines(replayed: "Replay", index: int, appeal: str) -> list[str]:
         lines += [f"  {styled(denial.rule_id, bold=True)}", f"    {printable(denial.fact, 500)}"]
     if replayed.denials:
         lines.append("With these changes it would be allowed:" if replayed.way_out.sufficient else "What would help:")
-        lines += [f"  {change.who}: {change.what}" for change in replayed.way_out.changes]
+        lines += [f"  {change.who}: {printable(change.what, 500)}" for change in replayed.way_out.changes]
         lines.append(f"Appeal: {printable(appeal, 300)}")
     return lines

@@ -38,11 +38,18 @@ def write_report(page: Path, made: "AuditReport", public_key: str = "") -> list[
 
 
 def read_report(page: Path) -> "AuditReport":
-    """The three files of a report; raises CommandError when one is missing."""
-    from vasari.audit_report import AuditReport
+    """The three files of a report; raises CommandError when one is missing, ReportError for a note that is no text."""
+    from vasari.audit_report import AuditReport, ReportError
 
+    note, content = page.with_suffix(".note"), page.with_suffix(".json")
     try:
-        note = page.with_suffix(".note").read_bytes().decode("utf-8")
-        return AuditReport(page.with_suffix(".json").read_bytes(), page.read_bytes(), note)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{page}: expected a report with .json and .note beside it ({error})") from error
+        signed, said, shown = (path.read_bytes() for path in (note, content, page))
+    except OSError as error:
+        raise CommandError(
+            f"{error.filename}: can't be read ({error.strerror}); a signed report is {page.name}, {content.name} and "
+            f"{note.name} beside one another"
+        ) from error
+    try:
+        return AuditReport(said, shown, signed.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ReportError(f"{note.name} is no text, and so no signed note") from error

@@ -76,6 +76,9 @@ EXITS = {
     "policy.TokenError": Exit.VERIFICATION_FAILED,
     "policy.SealError": Exit.VERIFICATION_FAILED,
     "policy.PolicyError": Exit.USAGE,
+    "provenance.CertificateError": Exit.VERIFICATION_FAILED,
+    "provenance.ProofError": Exit.VERIFICATION_FAILED,
+    "provenance.KeySourceError": Exit.USAGE,
     "media.MediaError": Exit.BAD_MEDIA,
 }
 """The other packages' errors by name, most derived first, so that no command imports what it does not use."""
@@ -100,7 +103,7 @@ class Session:
     def result(self, data: Mapping[str, Any], lines: Iterable[str] = ()) -> None:
         """The command's answer: `data` as one JSON document, or `lines` for people, on stdout."""
         if self.as_json:
-            click.echo(json.dumps(data, ensure_ascii=False, allow_nan=False))
+            click.echo(json.dumps(data, allow_nan=False))  # in ASCII: no stranger's text steers a terminal
             return
         for line in lines:
             click.echo(line, color=False if no_color() else None)
@@ -122,7 +125,7 @@ def styled(text: str, **style: Any) -> str:
 
 def table(rows: Iterable[tuple[str, object]]) -> list[str]:
     """Name and value, aligned; rows without a value are left out."""
-    kept = [(name, str(value)) for name, value in rows if value not in (None, "")]
+    kept = [(name, printable(value, LONGEST_MESSAGE)) for name, value in rows if value not in (None, "")]
     width = max((len(name) for name, _ in kept), default=0)
     return [f"  {styled(name.ljust(width), dim=True)}  {value}" for name, value in kept]
 

@@ -155,7 +155,7 @@ class Tokens:
             ):
                 raise AccessError(401, "invalid_token", "the token has expired or is for another service")
             return Caller(str(claims["sub"]), frozenset(str(claims["scope"]).split(" ")))
-        except (JoseError, ValueError, KeyError, TypeError) as error:
+        except (JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise AccessError(401, "invalid_token", "the token is malformed or not signed by this service") from error
 
 

@@ -29,6 +29,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.interval import share_interval
+from benchmarks.motion_lips_ceiling import known_clip, known_opening, tracked_again
 from generator import Controls
 from generator.controls import FPS
 from generator.lip_opening import LipOpening
@@ -199,8 +200,26 @@ def measure_lips(model: MotionModel, data: Path, folds: Path = FOLDS, plots: Pat
     rows |= _measure(unheard, without(model, folds), "_grid", silent, plots)
     everybody = _measure(talkers, without(never_heard_grid, folds), "_grid", [], None)
     rows |= {f"{name}_all_talkers": row for name, row in everybody.items()}
+    rows |= measure_ceiling(talkers, data / "grid")
     rows["silent_lip_mad"] = mean_row(silent, "inter-ocular distances")
     return rows
+
+
+def measure_ceiling(talkers: list[Recording], folder: Path) -> Rows:
+    """How far `opening_correlation` could rise, see `motion_lips_ceiling`."""
+    known, again = [], []
+    for recording in talkers:
+        assert recording.gap_cm is not None
+        span = speech_span(recording, len(recording.gap_cm))
+        known.append((known_clip(folder, recording.name, len(recording.gap_cm)), recording.gap_cm, span))
+        again.append(correlation(tracked_again(folder / f"{recording.name}.mpg")[span], recording.gap_cm[span]))
+    reached = [correlation(known_opening(clip, known)[span], real[span]) for clip, real, span in known]
+    unheard = [r for r, (clip, _, _) in zip(reached, known, strict=True) if clip.talker in HELD_OUT_TALKERS]
+    return {
+        "opening_correlation_known_phones": mean_row(unheard, "Pearson r per clip, speech"),
+        "opening_correlation_known_phones_all_talkers": mean_row(reached, "Pearson r per clip, speech"),
+        "lip_tracking_agreement": mean_row(again, "Pearson r per clip, speech"),
+    }
 
 
 def _measure(

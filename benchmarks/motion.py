@@ -1,12 +1,13 @@
 """The motion model: lips on real speech, languages, naturalness, controls on rendered frames, equal bits, speed.
 
     python -m benchmarks.motion --data FOLDER [--only lips]     writes benchmarks/results/motion.json
-    python -m benchmarks.motion --data FOLDER --checkpoint runs/motion/flow/motion --dry-run
+    python -m benchmarks.motion --data FOLDER --lips runs/lips/folds --only lips --dry-run
     python -m benchmarks.motion --clip OUT.mp4                  the demo speaks, beside a mouth driven by loudness
 
 FOLDER holds `grid/` (clips, tracks, phones), `speech/` (LJSpeech sentences) and `portraits/`; none of it ships here. A
 part without its data is left out. What the figures mean stands in the modules of the parts: `motion_lips`,
-`motion_languages` (needs espeak-ng), `motion_naturalness`, `motion_controls`.
+`motion_languages` (needs espeak-ng), `motion_naturalness`, `motion_controls`. `--lips` takes another folder of
+`generator.training.fit_lip_opening`, with its encoder, than `benchmarks/lip_folds`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from safetensors.torch import load_file
 
 from benchmarks.motion_controls import measure_controls
 from benchmarks.motion_languages import measure_languages
-from benchmarks.motion_lips import measure_lips
+from benchmarks.motion_lips import FOLDS, measure_lips
 from benchmarks.motion_naturalness import DEMO_VOICE, measure_naturalness
 from benchmarks.motion_side_by_side import write_side_by_side
 from benchmarks.results_page import Rows, commit, number, write_results
@@ -38,12 +39,16 @@ from media import load_audio
 COMMAND = "python -m benchmarks.motion --data FOLDER"
 
 
-def load_model(checkpoint: Path | None) -> MotionModel:
-    """The shipped one, or `<path>.safetensors` with `<path>.json`."""
-    if checkpoint is None:
-        return MotionModel.from_tensors(*shipped("motion"))
-    config = json.loads(checkpoint.with_suffix(".json").read_text(encoding="utf-8"))
-    return MotionModel.from_tensors(load_file(str(checkpoint.with_suffix(".safetensors"))), config)
+def load_model(checkpoint: Path | None, lips: Path | None = None) -> MotionModel:
+    """The shipped one, or with the motion of `<path>.safetensors` and `.json`, or the lips of a folder."""
+    tensors, config = shipped("motion")
+    if checkpoint is not None:
+        shipped_lips = {name: tensor for name, tensor in tensors.items() if name.startswith("lips.")}
+        tensors = shipped_lips | load_file(str(checkpoint.with_suffix(".safetensors")))
+        config = json.loads(checkpoint.with_suffix(".json").read_text(encoding="utf-8"))
+    if lips is not None:
+        tensors |= {f"lips.{name}": tensor for name, tensor in load_file(str(lips / "all.safetensors")).items()}
+    return MotionModel.from_tensors(tensors, config)
 
 
 def measure_bits(model: MotionModel) -> Rows:
@@ -82,7 +87,7 @@ def measure_speed(model: MotionModel, seconds: int = 20) -> Rows:
 
 
 def parts(
-    model: MotionModel, data: Path | None, plots: Path | None, portraits: int
+    model: MotionModel, data: Path | None, lips: Path | None, plots: Path | None, portraits: int
 ) -> Mapping[str, Callable[[], Rows]]:
     """Name -> what measures its rows; those without their data are left out."""
     known: dict[str, Callable[[], Rows]] = {
@@ -93,29 +98,30 @@ def parts(
         "speed": lambda: measure_speed(model),
     }
     if data is not None:
-        known = {"lips": lambda: measure_lips(model, data, plots), **known}
+        known = {"lips": lambda: measure_lips(model, data, lips or FOLDS, plots), **known}
     return known
 
 
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(path_type=Path, exists=True), envvar="VASARI_DATA")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Path of the pair of files without their ending.")
+@click.option("--lips", type=click.Path(path_type=Path, exists=True), help="Folder of other lips and their folds.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder for pictures of lip gaps and distributions.")
 @click.option("--portraits", default=3, show_default=True, help="Held-out portraits for the controls.")
 @click.option("--only", multiple=True, help="Measure these parts only.")
 @click.option("--clip", type=click.Path(path_type=Path), help="Write a comparison clip and measure nothing.")
 @click.option("--dry-run", is_flag=True, help="Print, but write no results.")
 def main(
-    data: Path | None, checkpoint: Path | None, plots: Path | None, portraits: int, only: tuple[str, ...],
-    clip: Path | None, dry_run: bool,
+    data: Path | None, checkpoint: Path | None, lips: Path | None, plots: Path | None, portraits: int,
+    only: tuple[str, ...], clip: Path | None, dry_run: bool,
 ) -> None:  # fmt: skip
     torch.set_num_threads(1)
     commit()  # results don't change the commit that they belong to
-    model = load_model(checkpoint)
+    model = load_model(checkpoint, lips)
     if clip:
         write_side_by_side(model, load_audio(DEMO_VOICE, max_s=60.0), clip)
         return
-    of_parts = parts(model, data, plots, portraits)
+    of_parts = parts(model, data, lips, plots, portraits)
     unknown = set(only) - set(of_parts)
     if unknown:
         raise click.BadParameter(f"can't measure {', '.join(sorted(unknown))} here; there are {', '.join(of_parts)}")

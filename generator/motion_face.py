@@ -30,7 +30,7 @@ LID_RANGE_DEG: Final = {"yaw": 35.0, "up": 22.0, "down": 23.0}  # eye rotation a
 
 _GAPS: Final = torch.tensor([LIP_GAP_CM[axis] for axis in MOUTH_AXES])
 _ROUND: Final = torch.tensor([axis in ("mouthPucker", "mouthFunnel") for axis in MOUTH_AXES])
-_CLOSE: Final = MOUTH_AXES.index("mouthClose")
+_JAW, _CLOSE = MOUTH_AXES.index("jawOpen"), MOUTH_AXES.index("mouthClose")
 _SHUT: Final = torch.tensor(
     [
         {"mouthClose": 0.035, "mouthPress": 0.34, "mouthRollLower": 0.1, "mouthRollUpper": 0.08, "jawOpen": 0.038}.get(
@@ -103,6 +103,15 @@ def speech_mouth(mouth: Tensor, closed: float, gate: float, strength: float) -> 
     too_deep = DEEPEST_GAP_CM - (float(mouth @ _GAPS) + REST_GAP_CM)
     if too_deep > 0:
         mouth[0] += too_deep / LIP_GAP_CM["jawOpen"]
+    return mouth.clamp(0, 1)
+
+
+def mouth_with_opening(mouth: Tensor, beyond_rest_cm: float) -> Tensor:
+    """[17] weights 0..1 -> the same, lips so much farther apart than at rest: by the jaw, below its rest by lips."""
+    mouth = mouth.clone()
+    jaw = float(mouth[_JAW]) + (beyond_rest_cm - float(mouth @ _GAPS)) / LIP_GAP_CM["jawOpen"]
+    mouth[_JAW] = max(0.0, jaw)
+    mouth[_CLOSE] += min(0.0, jaw) * LIP_GAP_CM["jawOpen"] / LIP_GAP_CM["mouthClose"]
     return mouth.clamp(0, 1)
 
 

@@ -1,9 +1,11 @@
-"""Join a motion and a render checkpoint into one safetensors file, ready to be sealed.
+"""Join a motion checkpoint, its lips and a render checkpoint into one safetensors file, ready to be sealed.
 
-    python -m generator.training.pack --motion DIR/motion --render DIR/render --out generator.safetensors
+    python -m generator.training.pack --motion DIR/motion --lips FOLDS/all.safetensors --render DIR/render \
+        --out generator.safetensors
 
-Each argument names a pair `<path>.safetensors` (tensors) and `<path>.json` (configuration). The result has the
-tensors under the prefixes "motion." and "render.", and {"config": "<JSON of both configurations>"} as metadata.
+`--motion` and `--render` name a pair `<path>.safetensors` (tensors) and `<path>.json` (configuration). The result has
+the tensors under the prefixes "motion." ("motion.lips." those of `fit_lip_opening`) and "render.", and {"config":
+"<JSON of both configurations>"} as metadata.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 
-def pack(parts: Mapping[str, Path], out: Path) -> dict[str, object]:
+def pack(parts: Mapping[str, Path], lips: Path, out: Path) -> dict[str, object]:
     """`parts` name -> path without ending; writes `out` under a temporary name first; returns the configuration."""
-    tensors: dict[str, Tensor] = {}
+    if not lips.exists():
+        raise SystemExit(f"{lips} is missing; --lips takes a file of generator.training.fit_lip_opening")
+    tensors: dict[str, Tensor] = {f"motion.lips.{name}": value for name, value in load_file(str(lips)).items()}
     config: dict[str, object] = {}
     for name, path in parts.items():
         weights, settings = path.with_suffix(".safetensors"), path.with_suffix(".json")
@@ -39,10 +43,13 @@ def pack(parts: Mapping[str, Path], out: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--motion", type=Path, required=True, help="path of the motion checkpoint, without ending")
+    parser.add_argument(
+        "--lips", type=Path, required=True, help="all.safetensors of generator.training.fit_lip_opening"
+    )
     parser.add_argument("--render", type=Path, required=True, help="path of the render checkpoint, without ending")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    config = pack({"motion": args.motion, "render": args.render}, args.out)
+    config = pack({"motion": args.motion, "render": args.render}, args.lips, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {', '.join(config)}")
 
 

@@ -1,5 +1,6 @@
 """Promises of the motion model that hold for any weights: causality, exact streaming, length, closure, stillness."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from torch import Tensor
 
 from generator import EXPRESSION_INDEX, Controls, Curve, EmotionCurve, GeneratorError, MotionBlock
-from generator.audio_encoder import AudioEncoder, EncoderConfig, heard_size
+from generator.audio_encoder import DELAY_FRAMES, AudioEncoder, EncoderConfig, heard_size
+from generator.lip_opening import LipOpening
 from generator.motion import LOOK_AHEAD_S, MotionModel, SpeechMotionState
-from generator.motion_face import speech_mouth
+from generator.motion_face import mouth_with_opening, speech_mouth
 from generator.motion_mouth import LIP_GAP_CM, MOUTH_AXES, REST_GAP_CM, columns
 from generator.motion_transformer import BLOCK, MotionTransformer, TransformerConfig
 
@@ -26,7 +28,9 @@ def model() -> MotionModel:
         encoder.flags.bias[1] += 2.0  # and believes that somebody speaks
         flow.out.weight.normal_(0, 0.03)
         flow.spread.fill_(0.2)
-    return MotionModel(encoder, flow)
+        lips = LipOpening()
+        lips.correction.weight.normal_(0, 0.02)
+    return MotionModel(encoder, flow, lips)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +113,33 @@ def mouth_columns() -> list[int]:
     return [column for axis in MOUTH_AXES for column in columns(axis)]
 
 
+MOUTH_GAINS = torch.tensor([LIP_GAP_CM[axis] / len(columns(axis)) for axis in MOUTH_AXES for _ in columns(axis)])
+
+
+def test_the_transformer_does_not_say_how_far_lips_open(model: MotionModel, sound: Tensor) -> None:
+    """So lips can be measured on a talker whom the transformer has heard, when encoder and correction have not."""
+    torch.manual_seed(1)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in other.flow.out.parameters():
+            weight.add_(torch.randn_like(weight) * 0.02)
+    made = [play(m, sound, [5000], Controls()).expression[:, mouth_columns()] for m in (model, other)]
+    assert float((made[0] - made[1]).abs().max()) > 0.01
+    gaps = [mouth @ MOUTH_GAINS for mouth in made]
+    assert torch.allclose(*gaps, atol=1e-4)
+    assert float(gaps[0].std()) > 0.01
+
+
+@pytest.mark.parametrize("opening_cm", [-0.12, 0.0, 0.5, 1.4])
+def test_any_mouth_can_be_given_an_opening(opening_cm: float) -> None:
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(20):
+        mouth = torch.rand(len(MOUTH_AXES), generator=generator) * 0.3
+        given = mouth_with_opening(mouth, opening_cm)
+        assert float(given @ GAPS) == pytest.approx(opening_cm, abs=1e-4)
+        assert 0 <= float(given.min()) <= float(given.max()) <= 1
+
+
 def test_digital_silence_leaves_the_mouth_at_rest(model: MotionModel) -> None:
     block = play(model, torch.zeros(40_000), [1234], Controls())
     assert block.expression[:, mouth_columns()].abs().max() == 0
@@ -157,11 +188,12 @@ def test_sound_of_a_wrong_kind_is_refused(model: MotionModel, audio: Tensor) -> 
 
 
 def test_tensors_rebuild_their_network_from_the_configuration_alone(model: MotionModel, sound: Tensor) -> None:
-    parts = {"encoder": model.encoder, "flow": model.flow}
+    parts = {"encoder": model.encoder, "flow": model.flow, "lips": model.lips}
     tensors = {
         f"{part}.{name}": value.clone() for part, net in parts.items() for name, value in net.state_dict().items()
     }
-    rebuilt = MotionModel.from_tensors(tensors, {part: net.config.as_dict() for part, net in parts.items()})
+    config = {"encoder": model.encoder.config.as_dict(), "flow": model.flow.config.as_dict()}
+    rebuilt = MotionModel.from_tensors(tensors, config)
     assert_same(play(rebuilt, sound, [5000], Controls()), play(model, sound, [5000], Controls()))
 
 
@@ -247,15 +279,18 @@ def test_gaze_keeps_to_the_asked_direction_and_lids_follow(model: MotionModel) -
 def test_state_does_not_grow_with_time(model: MotionModel) -> None:
     def numbers(state: SpeechMotionState) -> int:
         cache = state.cache
-        tensors = [state.remainder, *vars(state.features).values(), *state.encoder.history, state.encoder.hidden]
-        tensors += [*cache.keys, *cache.values, *cache.biases, cache.last, *(frame.audio for frame in state.frames)]
-        return sum(t.numel() for t in tensors) + len(state.levels)
+        hearing = state.hearing
+        tensors = [state.remainder, *vars(hearing.features).values(), *hearing.encoder.history, hearing.encoder.hidden]
+        tensors += [*cache.keys, *cache.values, *cache.biases, cache.last]
+        assert state.lips.values is not None
+        return sum(t.numel() for t in [*tensors, state.lips.values])
 
     generator = torch.Generator().manual_seed(0)
     state, sizes = model.start(Controls(), 1), []
     for _ in range(8):
         _, state = model.step(torch.randn(16_640, generator=generator) * 0.1, state)
-        sizes.append(numbers(state) - sum(frame.audio.numel() for frame in state.frames))
+        sizes.append(numbers(state))
+        assert len(state.hearing.units) < len(state.hearing.levels) < DELAY_FRAMES + BLOCK
     assert len(set(sizes)) == 1
     assert replace(state, frames_made=0).units_heard == 8 * 26
 

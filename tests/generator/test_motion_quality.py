@@ -22,6 +22,7 @@ def rows() -> dict[str, dict[str, Any]]:
 
 def test_lips_close_on_real_bilabials(rows: dict[str, dict[str, Any]]) -> None:
     assert rows["bilabial_closure_rate_grid"]["value"] >= 0.8
+    assert rows["bilabial_closure_rate_grid_all_talkers"]["value"] >= 0.8
     assert rows["bilabial_closure_rate"]["value"] >= 0.75
 
 
@@ -32,6 +33,7 @@ def test_lips_stay_open_on_real_open_vowels(rows: dict[str, dict[str, Any]]) -> 
 def test_opening_follows_the_real_talker_better_than_loudness_does(rows: dict[str, dict[str, Any]]) -> None:
     assert rows["opening_correlation"]["value"] >= 0.5
     assert rows["opening_correlation_gain"]["value"] >= 0.15
+    assert rows["opening_correlation_all_talkers"]["value"] >= 0.5
 
 
 def test_lips_are_still_in_silence(rows: dict[str, dict[str, Any]]) -> None:

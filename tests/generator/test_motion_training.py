@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 
 pytest.importorskip("soundfile", reason="the studio needs soundfile (pip install '.[training]')")
 
+from generator.lip_opening import LipOpening
 from generator.motion import MotionModel
 from generator.training import train_audio_encoder, train_motion
+from generator.training.fit_lip_opening import save
 from generator.training.pack import pack
 
 
@@ -64,7 +66,8 @@ def test_a_packed_checkpoint_rebuilds_the_motion_model(folder: Path) -> None:
     (folder / "render.json").write_text('{"kind": "test"}')
     (folder / "render.safetensors").write_bytes((folder / "run" / "motion.safetensors").read_bytes())
     out = folder / "generator.safetensors"
-    pack({"motion": folder / "run" / "motion", "render": folder / "render"}, out)
+    save(LipOpening(), folder / "lips.safetensors")
+    pack({"motion": folder / "run" / "motion", "render": folder / "render"}, folder / "lips.safetensors", out)
     with safe_open(out, "pt") as file:
         config = json.loads(file.metadata()["config"])
         tensors = {k.removeprefix("motion."): file.get_tensor(k) for k in file.keys() if k.startswith("motion.")}  # noqa: SIM118
@@ -72,17 +75,23 @@ def test_a_packed_checkpoint_rebuilds_the_motion_model(folder: Path) -> None:
     model = MotionModel.from_tensors(tensors, config["motion"])
     assert torch.equal(model.encoder.mouth.weight, tensors["encoder.mouth.weight"])
     assert torch.equal(model.flow.spread, tensors["flow.spread"])
+    assert torch.equal(model.lips.correction.weight, tensors["lips.correction.weight"])
 
 
 def test_packing_prefixes_every_name_once(tmp_path: Path) -> None:
     for name, key in (("motion", "a.weight"), ("render", "render.a")):
         (tmp_path / f"{name}.json").write_text("{}")
         save_file({key: torch.zeros(2)}, tmp_path / f"{name}.safetensors")
-    pack({name: tmp_path / name for name in ("motion", "render")}, tmp_path / "out.safetensors")
+    save_file({"b": torch.zeros(2)}, tmp_path / "lips.safetensors")
+    parts = {name: tmp_path / name for name in ("motion", "render")}
+    pack(parts, tmp_path / "lips.safetensors", tmp_path / "out.safetensors")
     with safe_open(tmp_path / "out.safetensors", "pt") as file:
-        assert sorted(file.keys()) == ["motion.a.weight", "render.a"]
+        assert sorted(file.keys()) == ["motion.a.weight", "motion.lips.b", "render.a"]
 
 
 def test_packing_names_the_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"lips\.safetensors is missing"):
+        pack({"motion": tmp_path / "motion"}, tmp_path / "lips.safetensors", tmp_path / "out.safetensors")
+    save(LipOpening(), tmp_path / "lips.safetensors")
     with pytest.raises(SystemExit, match=r"motion\.safetensors is missing"):
-        pack({"motion": tmp_path / "motion"}, tmp_path / "out.safetensors")
+        pack({"motion": tmp_path / "motion"}, tmp_path / "lips.safetensors", tmp_path / "out.safetensors")

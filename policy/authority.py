@@ -210,7 +210,12 @@ class Authority(ConsentDesk, KeyDesk):
 
     @property
     def trust_anchors(self) -> TrustAnchors:
-        """What a verifier trusts to accept clips of this authority."""
+        """What a verifier trusts to accept clips of this authority; raises StateError where the gate is elsewhere."""
+        if not (self.folder / "pki").is_dir():
+            raise StateError(
+                f"{self.folder}: a registry's folder, its gate is on another machine; run this there, or name the "
+                "gate's public folder (--trust)"
+            )
         return TrustAnchors.from_folder(self.folder / "pki")
 
     @property

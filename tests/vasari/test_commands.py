@@ -350,6 +350,15 @@ def test_a_scan_of_nothing_finds_nothing(lab: Lab, tmp_path: Path) -> None:
     assert lab.run("scan", tmp_path).exit_code == Exit.NOTHING_FOUND
 
 
+def test_a_file_whose_name_is_no_text_ends_no_scan(lab: Lab, tmp_path: Path) -> None:
+    for name in (b"a\xff.mp4", b"b\x1b.mp4"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"no clip")
+    found = lab.run("scan", tmp_path, "--jsonl", tmp_path / "scan.jsonl", "--html", tmp_path / "scan.html")
+    assert found.exit_code == Exit.BAD_MEDIA
+    rows = [json.loads(line) for line in (tmp_path / "scan.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [Path(row["path"]).name for row in rows] == ["a\udcff.mp4", "b\x1b.mp4"]
+
+
 def test_a_scan_says_what_it_leaves_alone(lab: Lab, tmp_path: Path) -> None:
     for name in ("still.png", "voice.wav", "notes.txt"):
         (tmp_path / name).write_bytes(b"never opened")

@@ -24,13 +24,13 @@ from policy.errors import (
     TokenError,
     UnknownTokenError,
 )
+from policy.event_receipt import EventReceipt, check_consent_receipt
 from policy.gate import Gate
 from policy.key_ring import KeyRing, Role
 from policy.keys import public_jwk, read_private_key, thumbprint, write_private_key
 from policy.live_recording import live_recording
 from policy.mark_keys import StoredMarkKey
 from policy.media_facts import MAX_AUDIO_BYTES, MAX_PORTRAIT_BYTES
-from policy.open_state import EventReceipt
 from policy.registry import IssuedToken
 from policy.registry_split import split_registry
 from policy.release import ReleasePipeline
@@ -96,6 +96,7 @@ __all__ = [
     "TokenStatus",
     "UnknownTokenError",
     "broker_end",
+    "check_consent_receipt",
     "hand_on",
     "live_recording",
     "open_broker",

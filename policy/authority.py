@@ -27,12 +27,12 @@ from policy.canonical import b64url
 from policy.clock import Clock, utc_now
 from policy.consent_desk import ConsentDesk
 from policy.errors import StateError
+from policy.event_receipt import EventReceipt
 from policy.gate import Gate, GateKeys, StatusSource
 from policy.grant import GrantClaims
 from policy.key_desk import KeyDesk
 from policy.key_ring import KEPT_AFTER_ROTATION, Role
 from policy.media_facts import MediaFacts, inspect_media
-from policy.open_state import EventReceipt
 from policy.process_messages import Ready
 from policy.registry import status_list_uri
 from policy.replay import Replay, replay
@@ -210,7 +210,12 @@ class Authority(ConsentDesk, KeyDesk):
 
     @property
     def trust_anchors(self) -> TrustAnchors:
-        """What a verifier trusts to accept clips of this authority."""
+        """What a verifier trusts to accept clips of this authority; raises StateError where the gate is elsewhere."""
+        if not (self.folder / "pki").is_dir():
+            raise StateError(
+                f"{self.folder}: a registry's folder, its gate is on another machine; run this there, or name the "
+                "gate's public folder (--trust)"
+            )
         return TrustAnchors.from_folder(self.folder / "pki")
 
     @property

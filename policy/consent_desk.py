@@ -14,8 +14,9 @@ from policy.consent_ceremony import ConsentProposal
 from policy.consent_record import ConsentTerms, with_events
 from policy.consent_token import PURPOSES
 from policy.errors import StateError, UnknownTokenError
+from policy.event_receipt import EventReceipt
 from policy.keys import thumbprint
-from policy.open_state import EventReceipt, OpenState
+from policy.open_state import OpenState
 from policy.registry import IssuedToken, Kind
 from policy.status_list import TokenStatus
 from policy.subject_device import Credential, SubjectDevice

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from policy.broker_folder import broker_address
 from policy.canonical import b64url_decode
 from policy.errors import PolicyError, StateError
+from policy.event_receipt import EventReceipt
 from policy.key_change import rotate_claim_key, rotate_kek
 from policy.key_ring import Role
 from policy.keys import thumbprint
 from policy.mark_keys import rotate_mark_key
-from policy.open_state import EventReceipt, OpenState
+from policy.open_state import OpenState
 from watermark import MarkKey
 
 CertificateChange = Literal["certificate.rotated", "certificate.installed", "certificate.revoked"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policy.clock import Clock, utc_now
 from policy.errors import StateError
+from policy.event_receipt import EventReceipt
 from policy.facts import GateIdentity
 from policy.key_ring import KEPT_AFTER_ROTATION, SIGNING_ROLES, KeyRing, Role
 from policy.keys import read_secret
@@ -21,16 +21,6 @@ from policy.site_policy import SITE_FILE, read_site_policy
 from policy.state_folder import AuthorityRecord, read_state
 from policy.stores import GateStores
 from provenance import ManifestRepository, TransparencyLog, read_places
-
-
-@dataclass(frozen=True)
-class EventReceipt:
-    """What was logged: `entry` at `log_index`, with the proof that it is there."""
-
-    event: str
-    log_index: int
-    entry_sha256: str
-    log_proof: str
 
 
 class OpenState:
@@ -111,5 +101,7 @@ class OpenState:
     ) -> EventReceipt:  # fmt: skip
         """Log an event, with the proof that it is there."""
         entry = self.stores.events.prepare(event, detail, now=self.clock(), subject=subject, public=public)
+        kept = self.stores.events.find(entry.sha256)
+        assert kept is not None
         index, proof = self.stores.events.append_proven(entry)
-        return EventReceipt(event, index, entry.sha256, proof)
+        return EventReceipt(event, index, entry.sha256, proof, kept.salt.hex())

@@ -79,6 +79,8 @@ class ManifestArchive:
 
     def get(self, manifest_id: str) -> ArchivedManifest | None:
         """The manifest, or None when there is none or it was deleted."""
+        if "\0" in manifest_id:  # which PostgreSQL takes in no text
+            return None
         row = self._run("SELECT * FROM manifests WHERE manifest_id = ?", (manifest_id,)).fetchone()
         if row is None or row[1] is None:
             return None
@@ -101,6 +103,8 @@ class ManifestArchive:
 
     def find(self, algorithm: str, value: bytes, limit: int) -> list[str]:
         """Ids of the manifests that `value` leads to, oldest first."""
+        if "\0" in algorithm:
+            return []
         rows = self._run(
             "SELECT manifest_id FROM bindings WHERE algorithm = ? AND value = ? ORDER BY number LIMIT ?",
             (algorithm, value, limit),

@@ -16,6 +16,8 @@ PART_LABELS = CLAIM_LABELS | {"c2pa.assertions", "c2pa.signature", "c2pa.credent
 _MAX_MANIFESTS = 1000
 _MAX_BOXES = 200_000
 _MAX_NESTING = 32
+_MAX_COMPRESSED = 8
+"""Compressed manifests in one store: each may cost the engines 32 MB for a few hundred bytes."""
 _REQUESTABLE, _LABELLED = 0x01, 0x02  # toggles of a description box
 
 
@@ -46,10 +48,10 @@ def check_store_layout(store: bytes) -> str | None:
 def cbor_fault(store: bytes) -> str | None:
     """None when all CBOR in a store is whole, so that no reader reserves memory for what isn't there; else the fault.
 
-    Compressed manifests are not looked into. A store whose boxes are damaged, nested without end or without number has
-    a fault, too.
+    Compressed manifests are counted and not looked into. A store whose boxes are damaged, nested without end or without
+    number has a fault, too.
     """
-    counted, level = 0, [JumbfBox(b"jumb", store)]
+    counted, compressed, level = 0, 0, [JumbfBox(b"jumb", store)]
     try:
         for _ in range(_MAX_NESTING):
             inner: list[JumbfBox] = []
@@ -58,9 +60,9 @@ def cbor_fault(store: bytes) -> str | None:
                     require_well_formed(box.payload)
                 for child in _iterate_boxes(box.payload) if box.kind == b"jumb" else ():
                     inner.append(child)
-                    counted += 1
-                    if counted > _MAX_BOXES:
-                        return f"more than {_MAX_BOXES} JUMBF boxes"
+                    counted, compressed = counted + 1, compressed + (child.kind == b"brob")
+                    if counted > _MAX_BOXES or compressed > _MAX_COMPRESSED:
+                        return f"more than {_MAX_BOXES} JUMBF boxes or {_MAX_COMPRESSED} compressed manifests"
             if not inner:
                 return None
             level = inner

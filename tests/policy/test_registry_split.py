@@ -148,6 +148,8 @@ def test_each_side_says_what_is_done_on_the_other(machines: TwoMachines) -> None
         gate.rotate_key("registry")
     with pytest.raises(KeyFileError, match="another machine"):
         simulator.authority.rotate_key("gate")
+    with pytest.raises(StateError, match="its gate is on another machine"):
+        assert machines.simulator.authority.trust_anchors
 
 
 def test_the_log_goes_with_the_gate_and_the_registry_begins_its_own(machines: TwoMachines) -> None:

@@ -82,7 +82,8 @@ def test_a_store_of_boxes_without_end_or_number_is_refused_before_it_costs_time_
     nested = b""
     for _ in range(10_000):
         nested = box(b"jumb", nested)
-    for store, fault in ((nested, "nested more than"), (box(b"jumb", box(b"free") * 300_000), "JUMBF boxes")):
+    many, squeezed = box(b"jumb", box(b"free") * 300_000), box(b"jumb", box(b"jumb", box(b"brob")) * 9)
+    for store, fault in ((nested, "nested more than"), (many, "JUMBF boxes"), (squeezed, "compressed manifests")):
         assert fault in (cbor_fault(store) or "")
         with pytest.raises(RepositoryError, match=fault):
             read_stored_manifest(store)

@@ -162,6 +162,8 @@ def test_an_archive_keeps_binds_and_forgets(place: Place) -> None:
     assert archive.get("urn:one") == manifest
     assert archive.find("org.example.a", b"\0value", 5) == ["urn:one", "urn:two"]
     assert archive.find("org.example.a", b"\0value", 1) == ["urn:one"]
+    assert archive.find("org.example.a\0", b"\0value", 1) == []
+    assert archive.get("urn:one\0") is None
     assert archive.receipts("urn:one") == ["first", "second"]
     assert archive.delete("urn:one")
     assert not archive.delete("urn:one")

@@ -363,3 +363,5 @@ def test_what_everyone_may_ask_names_the_service(service: Service) -> None:
     ]
     service.parts.resolver.repository.close()
     assert service.http.get("/v1/services/status").json()["status"] == "down"
+    query = {"alg": SOFT_BINDING_ALGORITHM, "value": text(RELEASE.to_bytes(8, "big"))}
+    assert service.http.get("/v1/matches/byBinding", params=query, headers=service.headers("reader")).status_code == 503

@@ -129,6 +129,24 @@ def test_a_withdrawn_consent_stays_withdrawn_with_a_provable_receipt(lab: Lab, t
     assert checked["index"] == receipt["log_index"]
 
 
+def test_a_receipt_proves_whose_consent_was_withdrawn_and_no_other(lab: Lab, tmp_path: Path) -> None:
+    consent, other, path = lab.issue("mine.jwt"), lab.issue("theirs.jwt"), tmp_path / "receipt.json"
+    key = lab.state / "public" / "log.vkey"
+    lab.json("consent", "withdraw", consent, "--receipt", path)
+    receipt, theirs = json.loads(path.read_text()), lab.json("consent", "withdraw", other)
+    (found,) = lab.json("log", "check", "--receipt", path, "--key", key)["receipts"]
+    assert (found["event"], found["consent"]) == ("consent.withdrawn", receipt["consent"])
+    for changed in (
+        {"consent": theirs["consent"]}, {"salt": theirs["salt"]}, {"log_proof": theirs["log_proof"]}, {"salt": "x"},
+        {"event": "consent.suspended"}, {"log_index": theirs["log_index"]}, {"log_proof": ""}, {"consent": 1},
+    ):  # fmt: skip
+        path.write_text(json.dumps(receipt | changed))
+        assert lab.run("log", "check", "--receipt", path, "--key", key).exit_code == Exit.VERIFICATION_FAILED, changed
+    for nothing in ("", "[]", "{}", '{"receipts": []}'):
+        path.write_text(nothing)
+        assert lab.run("log", "check", "--receipt", path, "--key", key).exit_code == Exit.VERIFICATION_FAILED, nothing
+
+
 def test_a_refusal_names_every_reason_is_logged_and_leaves_no_file(lab: Lab, tmp_path: Path) -> None:
     consent = lab.issue("refused.jwt", "--max-seconds", 1)
     lab.run("consent", "withdraw", consent)
@@ -330,6 +348,15 @@ def test_a_missing_state_folder_says_how_to_make_one(tmp_path: Path) -> None:
 
 def test_a_scan_of_nothing_finds_nothing(lab: Lab, tmp_path: Path) -> None:
     assert lab.run("scan", tmp_path).exit_code == Exit.NOTHING_FOUND
+
+
+def test_a_file_whose_name_is_no_text_ends_no_scan(lab: Lab, tmp_path: Path) -> None:
+    for name in (b"a\xff.mp4", b"b\x1b.mp4"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"no clip")
+    found = lab.run("scan", tmp_path, "--jsonl", tmp_path / "scan.jsonl", "--html", tmp_path / "scan.html")
+    assert found.exit_code == Exit.BAD_MEDIA
+    rows = [json.loads(line) for line in (tmp_path / "scan.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [Path(row["path"]).name for row in rows] == ["a\udcff.mp4", "b\x1b.mp4"]
 
 
 def test_a_scan_says_what_it_leaves_alone(lab: Lab, tmp_path: Path) -> None:

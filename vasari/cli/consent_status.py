@@ -179,6 +179,7 @@ def _receipt(jti: str, event: "EventReceipt") -> dict[str, Any]:
         "log_index": event.log_index,
         "entry_sha256": event.entry_sha256,
         "log_proof": event.log_proof,
+        "salt": event.salt,
     }
 
 

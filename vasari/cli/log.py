@@ -97,18 +97,28 @@ def prove(session: Session, index: int, out: Path) -> None:
     session.result({"index": index} | data, [*table(data.items()), "", f"Check it anywhere: {check}"])
 
 
-@log.command(short_help="Check a proof offline.")
-@click.option("--proof", type=FILE, required=True, help="The proof, a .tlog-proof file.")
-@click.option("--entry", type=FILE, required=True, help="The entry it is about, byte for byte.")
+@log.command(short_help="Check a proof or a receipt offline.")
+@click.option("--proof", type=FILE, help="The proof, a .tlog-proof file.")
+@click.option("--entry", type=FILE, help="The entry it is about, byte for byte.")
+@click.option("--receipt", type=FILE, help="In place of both: the receipt of a withdrawal.")
 @click.option("--key", type=FILE, required=True, help="The log's public key (name+hash+base64).")
 @with_session
-def check(session: Session, proof: Path, entry: Path, key: Path) -> None:
-    """Check a proof offline: needs the three files only, no authority and no network. Exit code 5 if it fails.
+def check(session: Session, proof: Path | None, entry: Path | None, receipt: Path | None, key: Path) -> None:
+    """Check a proof offline: needs the files only, no authority and no network. Exit code 5 if it fails.
 
     \b
     Example:
       vasari log check --proof proof-12/12.tlog-proof --entry proof-12/12.entry --key log.vkey
+      vasari log check --receipt receipt.json --key log.vkey
     """
+    if receipt is not None and proof is None and entry is None:
+        receipts = check_receipts(receipt, key)
+        lines = [f"  {one['event']}  {one['consent']}  {one['at']}  entry {one['log_index']}" for one in receipts]
+        session.result({"holds": True, "receipts": receipts},
+                       [styled("The receipt holds", fg="green", bold=True), *lines])  # fmt: skip
+        return
+    if receipt is not None or proof is None or entry is None:
+        raise CommandError("give --proof and --entry, or --receipt alone")
     checked = check_proof(proof, entry, key)
     rows = [("log", checked["origin"]), ("entry", checked["index"]), ("checkpoint over", f"{checked['size']} entries")]
     session.result(checked, [styled("The proof holds", fg="green", bold=True), *table(rows)])
@@ -344,7 +354,7 @@ def check_proof(proof: Path, entry: Path, key: Path) -> dict[str, Any]:
             proof.read_text(encoding="utf-8"), entry.read_bytes(), origin=origin, public_key=public_key
         )
     except (ProofError, UnicodeDecodeError) as error:
-        raise CommandError(f"the proof does not hold: {error}", Exit.VERIFICATION_FAILED) from error
+        raise CommandError(f"{proof}: the proof does not hold: {error}", Exit.VERIFICATION_FAILED) from error
     return {
         "holds": True,
         "index": checked.index,
@@ -352,3 +362,24 @@ def check_proof(proof: Path, entry: Path, key: Path) -> dict[str, Any]:
         "size": checked.checkpoint.size,
         "root": checked.checkpoint.root.hex(),
     }
+
+
+def check_receipts(path: Path, key: Path) -> list[dict[str, Any]]:
+    """What the receipts in a file prove; raises CommandError when one does not hold."""
+    from policy import check_consent_receipt
+    from provenance import ProofError
+
+    origin, public_key = _read_log_key(key)
+    try:
+        content = json.loads(_text(path))
+        receipts = content.get("receipts", [content])
+        times = [check_consent_receipt(one, origin=origin, public_key=public_key) for one in receipts]
+    except (ProofError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CommandError(f"{path}: the receipt does not hold: {error}", Exit.VERIFICATION_FAILED) from error
+    if not receipts:
+        raise CommandError(f"{path}: holds no receipt", Exit.VERIFICATION_FAILED)
+    return [
+        {"event": printable(one["event"]), "consent": printable(one["consent"]), "at": moment(time),
+         "log_index": one["log_index"]}
+        for one, time in zip(receipts, times, strict=True)
+    ]  # fmt: skip

@@ -112,5 +112,5 @@ def _tell(session: Session, outcome: "ClipAudit | UnreadableClip", lines: IO[str
         text = f"{styled(verdict.title.ljust(38), fg=COLOURS[verdict.state])}{printable(outcome.path)}"
     session.result(row, [text])
     if lines is not None:
-        lines.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        lines.write(json.dumps(row, allow_nan=False) + "\n")
         lines.flush()

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 import vasari
 from media import MediaError
-from provenance import MAX_STORED_BYTES, SOFT_BINDING_ALGORITHM, RepositoryError
+from provenance import MAX_STORED_BYTES, SOFT_BINDING_ALGORITHM, LogError, ProvenanceError, RepositoryError
 from vasari.plain_text import printable
 from vasari.service.access import AccessError, Caller, Clients, Scope, Tokens, basic_credentials
 from vasari.service.content_match import Match
@@ -268,6 +268,11 @@ def _problems(app: FastAPI) -> None:
     @app.exception_handler(FetchError)
     def not_fetched(_request: Request, error: FetchError) -> JSONResponse:
         return problem(error.status, str(error))
+
+    @app.exception_handler(RepositoryError)
+    @app.exception_handler(LogError)
+    def no_store(_request: Request, _error: ProvenanceError) -> JSONResponse:
+        return problem(503, "manifests or log can't be reached now")
 
     @app.exception_handler(RequestValidationError)
     def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

@@ -90,7 +90,10 @@ class RemotePerformer:
         with handed_in(wishes.portrait, wishes.audio, PerformanceWishes.of(wishes)) as files:
             self._process.tell(Begin(), files)
         begun = self._process.receive(Begun, waiting=look)
-        return begun.width_px, begun.height_px
+        said = begun.width_px, begun.height_px
+        if wishes.framing.size_px(*said) != said:  # of square frames the size is known, of others what it can be
+            raise ProcessError(f"the worker: it announced frames of {said[0]}x{said[1]}, which nobody asked for")
+        return said
 
     def rehearse(self, wishes: Wishes, *, look: Look) -> None:
         """See Performer."""

@@ -25,12 +25,12 @@ def say(end: socket.socket, kind: str, **members: object) -> None:
     end.send(json.dumps({"kind": kind, **members}).encode())
 
 
-def until_the_clip(end: socket.socket, measures: dict[str, int]) -> int:
+def until_the_clip(end: socket.socket, measures: dict[str, int], *, side_px: int = 512) -> int:
     """Do what is asked up to the clip, without a look at it; the descriptor to fill."""
     say(end, "ready", public_key=PUBLIC_KEY, **measures)
     answers: dict[str, dict[str, object]] = {
         "open": {"kind": "opened"},
-        "begin": {"kind": "begun", "width_px": 512, "height_px": 512},
+        "begin": {"kind": "begun", "width_px": side_px, "height_px": side_px},
         "rehearse": {"kind": "rehearsed"},
     }
     while True:
@@ -67,6 +67,11 @@ def endless(end: socket.socket, measures: dict[str, int]) -> None:
     with contextlib.suppress(OSError):
         os.truncate(file, 3 << 30)
     say(end, "made", frames=65)
+    wait(end)
+
+
+def announces_small_frames(end: socket.socket, measures: dict[str, int]) -> None:
+    until_the_clip(end, measures, side_px=256)
     wait(end)
 
 

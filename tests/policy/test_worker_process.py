@@ -176,6 +176,7 @@ def test_a_clip_that_is_not_as_granted_is_not_signed(
     ("worker", "reason"),
     [
         ("garbage", "the reader: it failed"),
+        ("announces_small_frames", "announced frames of 256x256"),
         ("nothing", "has 0 bytes"),
         ("endless", "has 3221225472 bytes"),
         ("dies", r"ended \(SIGABRT\)"),

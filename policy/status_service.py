@@ -106,12 +106,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._deadline.cancel()
         status, body = self._answer()
-        self.send_response(status)
-        self.send_header("Content-Type", LIST_TYPE if status == 200 else "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(OSError):  # a gate that was stopped while it waited has hung up
+            self.send_response(status)
+            self.send_header("Content-Type", LIST_TYPE if status == 200 else "text/plain; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(body)
 
     def _answer(self) -> tuple[int, bytes]:
         asked = urlsplit(self.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,10 +18,11 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policy import Authority, GenerationRequest, PolicyError, Refused, StateError, serve_status, thumbprint
+from policy.canonical import sha256_hex
 from policy.media_facts import MediaFacts
 from policy.status_feed import FEED_FILE, StatusFeed, TrustedIssuer
 from policy.status_list import TokenStatus, pack, sign_status_list
-from policy.status_service import Board, StatusServer
+from policy.status_service import PATH, Board, StatusServer
 from tests.policy.child_process import PROCESSES, REFUSED, RELEASED
 from tests.policy.conftest import GateSimulator, MovingPicture, inspect_once, jti_of, pipeline_of, speech_wav
 
@@ -69,6 +71,24 @@ def test_a_change_is_at_the_gate_at_once() -> None:
         board.post({URI: changed})
         assert until(lambda: feed(URI) == changed)
         assert time.monotonic() - began < 5
+
+
+def test_a_gate_that_hangs_up_while_it_waits_is_no_error_of_the_registry(capfd: pytest.CaptureFixture[str]) -> None:
+    board = Board()
+    board.post({URI: signed({})})
+    with board_server(board) as address:
+        host, _, port = address.removeprefix("http://").partition(":")
+        after = sha256_hex(signed({}).encode())
+        with socket.create_connection((host, int(port))) as gate:
+            gate.sendall(f"GET {PATH}?uri={URI}&after={after} HTTP/1.0\r\n\r\n".encode())
+            gate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its end is a reset
+            time.sleep(0.3)
+        before = threading.active_count()
+        board.post({URI: signed(WITHDRAWN)})
+        until(lambda: threading.active_count() < before, 2)
+        with StatusFeed(address, TRUSTED) as feed:
+            assert feed(URI) == signed(WITHDRAWN)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

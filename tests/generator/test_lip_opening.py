@@ -13,7 +13,7 @@ pytest.importorskip("soundfile", reason="the studio needs soundfile (pip install
 from benchmarks.motion_lips import FOLDS
 from benchmarks.shipped_weights import shipped
 from generator.audio_encoder import AudioEncoder, EncoderConfig
-from generator.lip_opening import VALUES, LipBlock, LipOpening, LipState, ruled_lips
+from generator.lip_opening import LEVEL_CM, VALUES, LipBlock, LipOpening, LipState, ruled_lips
 from generator.motion_transformer import BLOCK
 from generator.speech_hearing import HeardBlock, Hearing
 from generator.training.fit_lip_opening import Lesson, fit, hear_lips, load_encoder, save
@@ -66,7 +66,7 @@ def test_lips_may_part_before_the_first_sound() -> None:
     soon.speaks[-1] = 1.0
     block, _ = ruled_lips(soon, LipState())
     assert block.ruled_cm[0] == 0
-    assert opening(block)[0] == 1
+    assert opening(block)[0] == 1 + LEVEL_CM
 
 
 def test_a_fit_finds_what_ruled_lips_lack_and_leaves_shut_frames_alone() -> None:

@@ -56,8 +56,9 @@ class ReleasePipeline:
         """Make the clip and put it at `out`; and a plot of its motion (.png or .svg) at `plot`.
 
         `progress(frames done, frames in all)` is called while frames are made, `on_stage(name)` after each
-        step. Raises Refused with every reason; OutputError before anything is reserved when `out` can't be
-        written; ReleaseError when something broke on the way, and then nothing is left and no use is taken.
+        step, of which making and reading back come again when a mark can't be read. Raises Refused with every
+        reason; OutputError before anything is reserved when `out` can't be written; ReleaseError when something
+        broke on the way, and then nothing is left and no use is taken.
         """
         if read_live(request.audio) is not None:
             raise ValueError("a live recording is released as a stream, not as a clip")

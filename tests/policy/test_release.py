@@ -80,7 +80,7 @@ def test_a_clip_is_marked_signed_logged_and_counted(simulator: GateSimulator, fo
     assert receipt.clip_sha256 == sha256_hex(out.read_bytes())
     assert (receipt.frames, receipt.uses_left, receipt.seed) == (65, 1, 7)
     assert seen[-1] == (65, 65)
-    assert stages == [
+    assert list(dict.fromkeys(stages)) == [  # a mark that can't be read back is made again, stronger
         "prepared", "decided", "unsealed", "encoded", "generated", "read back",
         "signed", "verified", "registered", "delivering", "handed out", "consumed",
     ]  # fmt: skip

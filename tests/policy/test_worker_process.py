@@ -112,7 +112,7 @@ def test_a_clip_of_a_worker_process_is_marked_signed_logged_and_counted(gate: Sp
     assert list(gate.folder.iterdir()) == [gate.out]
     assert receipt.clip_sha256 == sha256_hex(gate.out.read_bytes())  # type: ignore[attr-defined]
     assert seen[-1] == (65, 65)
-    assert stages == [
+    assert list(dict.fromkeys(stages)) == [  # a mark that can't be read back is made again, stronger
         "prepared", "decided", "unsealed", "encoded", "generated", "read back",
         "signed", "verified", "registered", "delivering", "handed out", "consumed",
     ]  # fmt: skip

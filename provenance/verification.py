@@ -100,6 +100,8 @@ def _verify_open(
     look = _look(file, media_type)
     if look.coverage is not None and look.coverage.crowded:
         return _unread("broken" if look.stores else "unreadable", "vasari.tooManyBoxes", look.coverage.damage)
+    if look.coverage is not None and look.coverage.layout_fault and not look.stores:  # nor what we can't look into
+        return _unread("broken", "vasari.manifestBoxMalformed", look.coverage.layout_fault)
     if fault := next(filter(None, map(cbor_fault, look.stores)), None):  # the engines would reserve memory for it
         report = _unread("broken", "vasari.manifestBoxMalformed", fault)
         beside = tuple(_coverage_findings(look.coverage, None)) if look.coverage else ()
@@ -162,7 +164,10 @@ def _layout_findings(
     """How the credentials lie in the file, and what lies beside them."""
     for fault in filter(None, map(check_store_layout, look.stores)):
         yield _own("vasari.manifestBoxMalformed", "failure", fault)
-    if look.coverage and look.stores:
+    unseen = not look.stores and first.verdict.state in ("verified", "untrusted")
+    if unseen:  # then neither revocation nor layout was looked at
+        yield _own("vasari.manifestBoxMalformed", "failure", "an engine reads credentials where we find none")
+    if look.coverage and (look.stores or unseen):
         yield from _coverage_findings(look.coverage, release)
     elif unhashed:
         yield _own("vasari.hiddenBytes", "failure", f"{unhashed} bytes beside the credentials")

@@ -329,6 +329,18 @@ def test_no_verification_or_signing_reaches_beyond_loopback(
     assert report.state == "verified"
 
 
+@pytest.mark.parametrize("member", range(4), ids=["version", "flag", "flag", "flag"])
+def test_credentials_in_a_box_of_another_version_are_never_green(
+    signed: bytes, authority: Authority, as_file: WriteFile, member: int
+) -> None:
+    """No signed hash covers the box's version and flags, and the engines read on whatever these are."""
+    content = bytearray(signed)
+    content[signed.index(C2PA_BOX_ID) + len(C2PA_BOX_ID) + member] ^= 1
+    report = verify_clip(as_file(bytes(content)), authority.anchors)
+    assert report.state == "broken"
+    assert [finding.code for finding in report.findings] == ["vasari.manifestBoxMalformed"]
+
+
 @given(
     changes=st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=6),
     cut=st.one_of(st.none(), st.integers(0, 2**20)),
